@@ -1,0 +1,249 @@
+-- The Redis side of Realtime Gateway: what it means to publish, record and
+-- open a channel. One source for two ways of running it: as the function
+-- library "gateway" (Redis 7), and as scripts for EVALSHA where functions do
+-- not exist. The gateway puts the settings (PREFIX, ANNOUNCE, MAX_PAYLOAD,
+-- KEY_LIFE, PLAIN_WINDOW, POLICIES) above this text and the entry points
+-- below it, so a publisher needs to know neither policies nor key names.
+--
+-- A channel's only state is its stream, the one key that callers declare. The
+-- predecessor of a new entry comes from the stream itself, never from a side
+-- key: during a live slot migration Redis decides by the declared key where a
+-- call runs, and a side key written on every publish would be created twice.
+
+local function fail(what)
+  return redis.error_reply('ERR gateway: ' .. what)
+end
+
+-- known caches the policy of a channel whose name has been checked. It only
+-- lives on in a function library; a script starts with an empty one.
+local known, known_count = {}, 0
+
+-- resolve returns the channel's name and policy for a stream's key, or nil
+-- and what is wrong with the key.
+local function resolve(keys)
+  if #keys ~= 1 then
+    return nil, nil, 'exactly one key is needed, the stream of the channel: ' .. PREFIX .. ':<channel>'
+  end
+  local key = keys[1]
+  local policy = known[key]
+  local channel = string.sub(key, #PREFIX + 2)
+  if policy then
+    return channel, policy
+  end
+  if string.sub(key, 1, #PREFIX + 1) ~= PREFIX .. ':' then
+    return nil, nil, 'the key must be the stream of the channel, ' .. PREFIX .. ':<channel>, but it does not begin with ' .. PREFIX .. ':'
+  end
+  if #channel < 1 or #channel > 255 then
+    return nil, nil, 'a channel name has 1 to 255 bytes, this one has ' .. #channel
+  end
+  if string.find(channel, '[^A-Za-z0-9._~@/+=:-]') then
+    return nil, nil, 'a channel name consists of A-Z a-z 0-9 . _ ~ @ / + = - in segments parted by a colon'
+  end
+  if string.find(':' .. channel .. ':', '::', 1, true) then
+    return nil, nil, 'a channel name has no empty segment (nothing before, between or after colons)'
+  end
+  if string.sub(channel, 1, #PREFIX + 1) == PREFIX .. ':' or string.sub(channel, 1, #PREFIX + 1) == PREFIX .. '.' then
+    return nil, nil, 'channel names beginning with ' .. PREFIX .. ': or ' .. PREFIX .. '. are reserved'
+  end
+  for _, p in ipairs(POLICIES) do
+    if string.find(channel, p.pattern) then
+      if known_count >= 10000 then
+        known, known_count = {}, 0
+      end
+      known[key] = p
+      known_count = known_count + 1
+      return channel, p
+    end
+  end
+  return nil, nil, 'no channel policy matches "' .. channel .. '": add one to the configuration of the gateway'
+end
+
+-- utf8 tells whether s is well-formed UTF-8 (RFC 3629: no surrogates, no
+-- overlong forms, nothing above U+10FFFF).
+local function utf8(s)
+  if not string.find(s, '[\128-\255]') then
+    return true
+  end
+  -- Valid sequences become a letter, so that what stands around them cannot
+  -- join into a new sequence; what is left of the high bytes is invalid.
+  s = string.gsub(s, '[\194-\223][\128-\191]', 'x')
+  s = string.gsub(s, '\224[\160-\191][\128-\191]', 'x')
+  s = string.gsub(s, '[\225-\236\238\239][\128-\191][\128-\191]', 'x')
+  s = string.gsub(s, '\237[\128-\159][\128-\191]', 'x')
+  s = string.gsub(s, '\240[\144-\191][\128-\191][\128-\191]', 'x')
+  s = string.gsub(s, '[\241-\243][\128-\191][\128-\191][\128-\191]', 'x')
+  s = string.gsub(s, '\244[\128-\143][\128-\191][\128-\191]', 'x')
+  return not string.find(s, '[\128-\255]')
+end
+
+local function bad_payload(payload)
+  if payload == nil then
+    return 'the payload is missing: FCALL gateway_publish 1 ' .. PREFIX .. ':<channel> <payload> [EVENTID id] [TYPE name] [TTL ms]'
+  end
+  if #payload > MAX_PAYLOAD then
+    return 'the payload has ' .. #payload .. ' bytes, allowed are ' .. MAX_PAYLOAD
+  end
+  if not utf8(payload) then
+    return 'the payload is not valid UTF-8'
+  end
+end
+
+local function bad_label(name, value)
+  if #value < 1 or #value > 255 then
+    return name .. ' has 1 to 255 bytes, this one has ' .. #value
+  end
+  if string.find(value, '%c') then
+    return name .. ' must not contain control characters'
+  end
+  if not utf8(value) then
+    return name .. ' is not valid UTF-8'
+  end
+end
+
+-- top returns the stream's last position, also when its last entry is gone,
+-- and nil where there is no stream.
+local function top(key)
+  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if last[1] then
+    return last[1][1]
+  end
+  if redis.call('EXISTS', key) == 0 then
+    return nil
+  end
+  local info = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then
+      return info[i + 1]
+    end
+  end
+end
+
+local function millis(position)
+  return tonumber(string.match(position, '^%d+'))
+end
+
+local function trim_by_age(key, policy, now)
+  if policy.ttl > 0 then
+    redis.call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - policy.ttl))
+  end
+end
+
+-- put appends and announces one event, and returns its position.
+local function put(key, policy, payload, event_id, event_type, ttl, recorded)
+  local position, prev
+  if policy.size > 0 then
+    prev = top(key) or '0-0'
+    local entry = {'XADD', key, 'MAXLEN', '=', policy.size, '*', 'p', prev, 'd', payload}
+    if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
+    if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
+    if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
+    if recorded then entry[#entry + 1] = 'r'; entry[#entry + 1] = recorded end
+    position = redis.call(unpack(entry))
+    redis.call('PEXPIRE', key, policy.life)
+    -- By age a busy stream is trimmed sixteen times per lifetime, a quiet one
+    -- at nearly every publish.
+    local now = millis(position)
+    if policy.ttl > 0 and math.floor(now * 16 / policy.ttl) ~= math.floor(millis(prev) * 16 / policy.ttl) then
+      trim_by_age(key, policy, now)
+    end
+  else
+    -- Without history there is no stream to number the event: its position is
+    -- the time, with the microseconds as sequence.
+    local time = redis.call('TIME')
+    position = string.format('%.0f-%.0f', time[1] * 1000 + math.floor(time[2] / 1000), time[2] % 1000)
+    prev = '-'
+  end
+  redis.call(ANNOUNCE, key, '1 ' .. position .. ' ' .. prev .. ' ' .. (ttl or '0') .. ' '
+    .. #(event_id or '') .. ' ' .. #(event_type or '') .. '\n' .. (event_id or '') .. (event_type or '') .. payload)
+  return position
+end
+
+-- publish <payload> [EVENTID id] [TYPE name] [TTL ms]
+local function publish(keys, args)
+  local channel, policy, wrong = resolve(keys)
+  if wrong then return fail(wrong) end
+  local payload = args[1]
+  wrong = bad_payload(payload)
+  if wrong then return fail(wrong) end
+  local options = {}
+  for i = 2, #args, 2 do
+    local name, value = string.upper(args[i]), args[i + 1]
+    if name ~= 'EVENTID' and name ~= 'TYPE' and name ~= 'TTL' then
+      return fail('unknown option "' .. string.sub(args[i], 1, 64) .. '": allowed are EVENTID id, TYPE name, TTL ms')
+    end
+    if value == nil then return fail(name .. ' needs a value') end
+    if options[name] then return fail(name .. ' is given twice') end
+    if name == 'TTL' then
+      -- Fifteen digits stay exact in a Lua number.
+      if not string.find(value, '^[1-9]%d*$') or #value > 15 then
+        return fail('TTL is a whole number of milliseconds above 0, but it is "' .. string.sub(value, 1, 64) .. '"')
+      end
+    else
+      wrong = bad_label(name, value)
+      if wrong then return fail(wrong) end
+    end
+    options[name] = value
+  end
+  if options.TYPE and string.sub(options.TYPE, 1, 8) == 'gateway.' then
+    return fail('TYPE must not begin with gateway., which is reserved')
+  end
+  local seen
+  if options.EVENTID then
+    seen = PREFIX .. '.seen:{' .. keys[1] .. '}:' .. options.EVENTID
+    local first = redis.call('GET', seen)
+    if first then return first end
+  end
+  local position = put(keys[1], policy, payload, options.EVENTID, options.TYPE, options.TTL, nil)
+  if seen then
+    redis.call('SET', seen, position, 'PX', policy.idempotency)
+  end
+  return position
+end
+
+-- record <payload> <last> <recorder>
+-- Appends a payload that came by plain PUBLISH, unless another recorder did.
+-- last is the position of the newest record of this content that the caller
+-- has seen, or '' for none. Where the newest record is the caller's own, it
+-- cannot have missed another. Returns {1, position}, or {0, newest} when there
+-- is a record that the caller has not seen and that may be this very message.
+local function record(keys, args)
+  local channel, policy, wrong = resolve(keys)
+  if wrong then return fail(wrong) end
+  wrong = bad_payload(args[1])
+  if wrong then return fail(wrong) end
+  if policy.size == 0 then return fail('"' .. channel .. '" has no history to record in') end
+  local digest = redis.sha1hex(args[1])
+  local seen = PREFIX .. '.seen:{' .. keys[1] .. '}::' .. digest
+  local newest = redis.call('GET', seen)
+  if newest then
+    local position, recorder = string.match(newest, '^(%S+) (.*)$')
+    if position ~= args[2] and recorder ~= args[3] then
+      return {0, position}
+    end
+  end
+  local position = put(keys[1], policy, args[1], nil, nil, nil, args[3])
+  redis.call('SET', seen, position .. ' ' .. args[3], 'PX', PLAIN_WINDOW)
+  redis.call('PUBLISH', PREFIX .. '.recorded', position .. ' ' .. args[3] .. ' ' .. digest .. ' ' .. channel)
+  return {1, position}
+end
+
+-- open
+-- Returns the channel's last position, creating the stream where there is
+-- none, so that also a channel without events has a position to resume from.
+-- Renews the key's life and trims by age. '-' where there is no history.
+local function open(keys, args)
+  local channel, policy, wrong = resolve(keys)
+  if wrong then return fail(wrong) end
+  if policy.size == 0 then return '-' end
+  local key = keys[1]
+  local position = top(key)
+  if position then
+    local time = redis.call('TIME')
+    trim_by_age(key, policy, time[1] * 1000 + math.floor(time[2] / 1000))
+  else
+    position = redis.call('XADD', key, '*', 'g', '')
+    redis.call('XDEL', key, position)
+  end
+  redis.call('PEXPIRE', key, policy.life)
+  return position
+end
