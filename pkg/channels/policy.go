@@ -71,6 +71,7 @@ const (
 const (
 	MaxBufferSize  = 100_000
 	MaxHistorySize = 1_000_000
+	MaxLastN       = 5_000
 	MaxDuration    = 366 * 24 * time.Hour
 )
 
@@ -99,7 +100,7 @@ func (p *Policy) complete() error {
 	for _, n := range []struct {
 		name       string
 		value, max int
-	}{{"bufferSize", p.BufferSize, MaxBufferSize}, {"historySize", p.HistorySize, MaxHistorySize}, {"lastN", p.LastN, MaxHistorySize}} {
+	}{{"bufferSize", p.BufferSize, MaxBufferSize}, {"historySize", p.HistorySize, MaxHistorySize}, {"lastN", p.LastN, MaxLastN}} {
 		if n.value < 0 || n.value > n.max {
 			return fmt.Errorf("%s is %d, allowed are 0 to %d", n.name, n.value, n.max)
 		}

@@ -1,0 +1,69 @@
+package channels
+
+import (
+	"context"
+	"time"
+)
+
+// Broker is where a channel's events come from and where its history is.
+// Implementations are safe for concurrent use and serve one Receiver.
+type Broker interface {
+	// Subscribe asks for the channel's announcements; plain asks also for
+	// payloads published without history, under the channel's bare name. It
+	// never blocks: Receiver.Confirmed follows once the subscription stands,
+	// after every reconnect anew, and also when it stood already.
+	Subscribe(channel string, plain bool)
+	// Unsubscribe takes Subscribe back, and never blocks.
+	Unsubscribe(channel string, plain bool)
+	// CheckChannel returns a *NameError for a name that the broker keeps for
+	// itself.
+	CheckChannel(channel string) error
+	// Ready tells whether announcements are being received.
+	Ready() bool
+
+	// Open returns the channel's last position, creating the stream where
+	// there is none, and renews its life. Position zero, without error, on a
+	// channel without history.
+	Open(ctx context.Context, channel string) (Position, error)
+	// Tops is Open for many channels in few round trips; a channel that
+	// failed has the zero Position.
+	Tops(ctx context.Context, channels []string) ([]Position, error)
+	// Read returns at most limit events after a position, oldest first. Fewer
+	// than limit means that there were no more.
+	Read(ctx context.Context, channel string, after Position, limit int) ([]Event, error)
+	// Tail returns the newest limit events, oldest first.
+	Tail(ctx context.Context, channel string, limit int) ([]Event, error)
+}
+
+// Receiver is told what a Broker hears. Its methods never block.
+type Receiver interface {
+	// Confirmed says that from now on every announcement of the channel is
+	// received. What was announced before may have been missed.
+	Confirmed(channel string)
+	// Announced hands over an event of a channel.
+	Announced(channel string, e Event)
+	// Unclear says that something was announced that could not be read.
+	Unclear(channel string)
+	// Deaf says that no announcement of these channels is received any more,
+	// until Confirmed.
+	Deaf(channels []string)
+}
+
+// Hooks are optional observers; nil fields are skipped. They are called on the
+// path of events and must neither block nor call the hub.
+type Hooks struct {
+	EventIn func()                           // an event entered a log
+	Gap     func(reason GapReason)           // a gap was given to one subscriber
+	Missed  func()                           // announcements were missed, and are read from the stream
+	Read    func(source ReplaySource)        // one page of a replay was served
+	Lag     func(sincePublish time.Duration) // age of a live event when it entered the log
+}
+
+// ReplaySource says where a replay was served from.
+type ReplaySource string
+
+// The sources of a replay.
+const (
+	FromLog     ReplaySource = "log"     // memory
+	FromHistory ReplaySource = "history" // Redis
+)

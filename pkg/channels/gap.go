@@ -1,0 +1,35 @@
+package channels
+
+// GapReason says why events are missing.
+type GapReason string
+
+// The reasons of a Gap, a closed set.
+const (
+	GapTrimmed GapReason = "trimmed" // the stream no longer keeps them (historySize, or removed)
+	GapExpired GapReason = "expired" // they are older than messageTTL, historyTTL or their own TTL
+	GapLost    GapReason = "lost"    // Redis no longer knows the position to go on from
+	GapDropped GapReason = "dropped" // the connection was too slow, and onFull dropped them
+	GapCursor  GapReason = "cursor"  // the cursor is of a version that this replica cannot read
+)
+
+// Gap stands in a subscriber's sequence for events that it will not get.
+type Gap struct {
+	Channel string
+	Reason  GapReason
+	// From is the last position before the gap, To the last one inside it: the
+	// next event, if any, comes after To. With GapLost, To can lie before From,
+	// because what was at From is gone from Redis.
+	From, To Position
+	// Count is how many events are missing, or 0 where that is not known.
+	Count int64
+}
+
+// join extends the gap by one that follows without an event between.
+func (g *Gap) join(next *Gap) {
+	g.To = next.To
+	if g.Count > 0 && next.Count > 0 {
+		g.Count += next.Count
+	} else {
+		g.Count = 0
+	}
+}

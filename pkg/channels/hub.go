@@ -1,0 +1,294 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Options configure a Hub.
+type Options struct {
+	Broker   Broker   // required
+	Policies Policies // which channels there are; a channel that matches none is refused
+	// Encode makes an event's bytes, once per event and replica. Required; must
+	// be safe for concurrent use.
+	Encode func(channel string, e *Event) Encoded
+	// Linger is how long a channel without subscribers stays subscribed. If
+	// zero, 30 s. If negative, not at all.
+	Linger time.Duration
+	// CheckInterval is how often the log's ends are compared with the streams,
+	// which finds a lost last announcement, and renews the streams' lives. Each
+	// round is jittered by a fifth. If zero, 10 s.
+	CheckInterval time.Duration
+	Hooks         Hooks
+	Logger        *slog.Logger     // if nil, slog.Default()
+	Now           func() time.Time // if nil, time.Now
+}
+
+// Hub fans the events of channels out to the subscribers of this replica. Safe
+// for concurrent use. It is a Receiver for its Broker.
+type Hub struct {
+	broker   Broker
+	policies Policies
+	encode   func(string, *Event) Encoded
+	linger   time.Duration
+	interval time.Duration
+	hooks    Hooks
+	log      *slog.Logger
+	now      func() time.Time
+
+	work workers
+
+	mu     sync.RWMutex
+	topics map[string]*topic
+}
+
+var _ Receiver = (*Hub)(nil)
+
+// ErrUnknownChannel is wrapped by the error for a channel that matches no
+// policy.
+var ErrUnknownChannel = errors.New("no such channel")
+
+// NewHub returns a hub. It does nothing until Run.
+func NewHub(o Options) *Hub {
+	h := &Hub{
+		broker: o.Broker, policies: o.Policies, encode: o.Encode,
+		linger: o.Linger, interval: o.CheckInterval, hooks: o.Hooks, log: o.Logger, now: o.Now,
+		topics: make(map[string]*topic),
+	}
+	if h.linger == 0 {
+		h.linger = 30 * time.Second
+	}
+	if h.interval == 0 {
+		h.interval = 10 * time.Second
+	}
+	if h.log == nil {
+		h.log = slog.Default()
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	return h
+}
+
+// Run checks the streams' tops until ctx ends, then waits for the hub's
+// goroutines. It returns ctx's error.
+func (h *Hub) Run(ctx context.Context) error {
+	h.work.start(ctx)
+	defer h.stop()
+	timer := time.NewTimer(jitter(h.interval))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+		h.check(ctx)
+		timer.Reset(jitter(h.interval))
+	}
+}
+
+func (h *Hub) stop() {
+	h.work.wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.topics {
+		t.mu.Lock()
+		if t.linger != nil {
+			t.linger.Stop()
+		}
+		t.mu.Unlock()
+	}
+}
+
+// checkBatch is how many channels are checked in one round trip.
+const checkBatch = 256
+
+// check compares every log's end with its stream.
+func (h *Hub) check(ctx context.Context) {
+	if !h.broker.Ready() {
+		return // the reconnect checks all channels
+	}
+	for batch := range slices.Chunk(h.historyTopics(), checkBatch) {
+		names := make([]string, len(batch))
+		for i, t := range batch {
+			names[i] = t.channel
+		}
+		tops, err := h.broker.Tops(ctx, names)
+		if err != nil {
+			return // the broker reports its own state
+		}
+		for i, t := range batch {
+			if !tops[i].IsZero() {
+				t.checked(tops[i])
+			}
+		}
+	}
+}
+
+func (h *Hub) historyTopics() []*topic {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	list := make([]*topic, 0, len(h.topics))
+	for _, t := range h.topics {
+		if t.policy.History() {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// Policy returns the channel's policy. The error wraps ErrUnknownChannel where
+// there is none, or is a *NameError.
+func (h *Hub) Policy(channel string) (*Policy, error) {
+	if err := CheckName(channel); err != nil {
+		return nil, err
+	}
+	if err := h.broker.CheckChannel(channel); err != nil {
+		return nil, err
+	}
+	if p := h.policies.For(channel); p != nil {
+		return p, nil
+	}
+	return nil, fmt.Errorf("%w: %q matches no policy", ErrUnknownChannel, channel)
+}
+
+// Ready tells whether new subscribers can be served.
+func (h *Hub) Ready() bool { return h.broker.Ready() }
+
+// Channels returns how many channels are subscribed for this replica,
+// lingering ones included.
+func (h *Hub) Channels() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.topics)
+}
+
+// Subscribe begins a subscription for each request, which must name distinct
+// channels. It never blocks: w is woken when there is something to fetch. The
+// error is that of Policy, and then nothing is subscribed.
+func (h *Hub) Subscribe(w Waker, requests []Request) (*Subscriber, error) {
+	s := &Subscriber{hub: h, subs: make([]*Subscription, 0, len(requests))}
+	policies := make([]*Policy, len(requests))
+	for i, r := range requests {
+		p, err := h.Policy(r.Channel)
+		if err != nil {
+			return nil, err
+		}
+		policies[i] = p
+	}
+	for i, r := range requests {
+		s.subs = append(s.subs, h.add(w, r, policies[i]))
+		mark := -1
+		if policies[i].History() {
+			mark = len(s.marks)
+			s.marks = append(s.marks, Mark{Hash: HashName(r.Channel)})
+		}
+		s.markOf = append(s.markOf, mark)
+	}
+	return s, nil
+}
+
+func (h *Hub) add(w Waker, r Request, p *Policy) *Subscription {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t, ok := h.topics[r.Channel]
+	if !ok {
+		t = &topic{hub: h, channel: r.Channel, policy: p}
+		h.topics[r.Channel] = t
+		h.broker.Subscribe(r.Channel, !p.History())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.linger != nil {
+		t.linger.Stop()
+		t.linger = nil
+	}
+	s := &Subscription{topic: t, at: len(t.subs), waker: w, begin: r.Start}
+	t.subs = append(t.subs, s)
+	t.wakers.add(w)
+	return s
+}
+
+func (h *Hub) release(s *Subscription) {
+	t := s.topic
+	t.mu.Lock()
+	last := len(t.subs) - 1
+	t.subs[s.at] = t.subs[last]
+	t.subs[s.at].at = s.at
+	t.subs[last] = nil
+	t.subs = t.subs[:last]
+	t.wakers.remove(s.waker)
+	empty := last == 0
+	if empty && h.linger > 0 {
+		t.linger = time.AfterFunc(h.linger, func() { h.drop(t) })
+	}
+	t.mu.Unlock()
+	if empty && h.linger < 0 {
+		h.drop(t)
+	}
+}
+
+// drop removes a topic that still has no subscribers.
+func (h *Hub) drop(t *topic) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.subs) > 0 || h.topics[t.channel] != t {
+		return
+	}
+	t.heard = false
+	delete(h.topics, t.channel)
+	h.broker.Unsubscribe(t.channel, !t.policy.History())
+}
+
+func (h *Hub) topic(channel string) *topic {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.topics[channel]
+}
+
+// Confirmed implements Receiver.
+func (h *Hub) Confirmed(channel string) {
+	if t := h.topic(channel); t != nil {
+		t.confirmed()
+	}
+}
+
+// Announced implements Receiver.
+func (h *Hub) Announced(channel string, e Event) {
+	if t := h.topic(channel); t != nil {
+		t.announced(e)
+	}
+}
+
+// Unclear implements Receiver.
+func (h *Hub) Unclear(channel string) {
+	if t := h.topic(channel); t != nil {
+		t.unclear()
+	}
+}
+
+// Deaf implements Receiver.
+func (h *Hub) Deaf(channels []string) {
+	for _, c := range channels {
+		if t := h.topic(c); t != nil {
+			t.deaf()
+		}
+	}
+}
+
+func (h *Hub) spawn(job func(context.Context)) bool { return h.work.do(job) }
+
+func (h *Hub) failed(what, channel string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	h.log.Warn("cannot "+what, "channel", channel, "error", err)
+}

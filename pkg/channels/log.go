@@ -1,0 +1,116 @@
+package channels
+
+// Entry is one place in a channel's log: an event, or a gap that every
+// subscriber crossing this place must be told of. Immutable.
+type Entry struct {
+	Position Position // of the event, or where the gap ends
+	Gap      *Gap     // nil for an event
+	Encoded  Encoded  // of the event
+
+	prev    Position
+	expires int64 // Unix milliseconds, 0 for never
+	seq     int64 // counts the events of the log, not its gaps
+}
+
+// Encoded is an event's bytes, made once by Options.Encode and shared by all
+// connections. Nobody may change them.
+type Encoded struct {
+	// Frame is the event as a connection with this one channel gets it; from
+	// Body on it is what every connection gets.
+	Frame []byte
+	Body  int
+	// JSON is the event's object, a part of Frame.
+	JSON []byte
+}
+
+func (e *Entry) size() int { return len(e.Encoded.Frame) + 128 }
+
+// log is the contiguous tail of a channel's stream that a replica holds:
+// every event after start up to end. Entries have indexes that never change
+// while the log lives; trimming and prepending move first. Guarded by the
+// topic's lock.
+type log struct {
+	entries []*Entry
+	first   int64 // index of entries[0]
+	start   Position
+	end     Position
+	bytes   int
+}
+
+func (l *log) next() int64 { return l.first + int64(len(l.entries)) }
+
+func (l *log) at(index int64) *Entry { return l.entries[index-l.first] }
+
+// seqBefore is the sequence number of the last event before index.
+func (l *log) seqBefore(index int64) int64 {
+	switch {
+	case index > l.first:
+		return l.at(index - 1).seq
+	case len(l.entries) == 0:
+		return 0
+	case l.entries[0].Gap != nil:
+		return l.entries[0].seq
+	}
+	return l.entries[0].seq - 1
+}
+
+func (l *log) reset(at Position) {
+	*l = log{first: l.next(), start: at, end: at}
+}
+
+func (l *log) append(e *Entry) {
+	e.seq = l.seqBefore(l.next())
+	if e.Gap == nil {
+		e.seq++
+	}
+	l.entries = append(l.entries, e)
+	l.end = e.Position
+	l.bytes += e.size()
+}
+
+// prepend puts entries, which must be contiguous and end at start, in front;
+// from is the position before the first of them.
+func (l *log) prepend(from Position, entries []*Entry) {
+	if len(entries) == 0 {
+		l.start = from
+		return
+	}
+	seq := l.seqBefore(l.first)
+	for i := len(entries) - 1; i >= 0; i-- {
+		entries[i].seq = seq
+		if entries[i].Gap == nil {
+			seq--
+		}
+		l.bytes += entries[i].size()
+	}
+	l.entries = append(append(make([]*Entry, 0, len(entries)+len(l.entries)+16), entries...), l.entries...)
+	l.first -= int64(len(entries))
+	l.start = from
+}
+
+// evict removes the oldest entries before index.
+func (l *log) evict(index int64) {
+	n := index - l.first
+	if n <= 0 {
+		return
+	}
+	l.start = l.entries[n-1].Position
+	for i, e := range l.entries[:n] {
+		l.bytes -= e.size()
+		l.entries[i] = nil // frees the bytes while the array lives on
+	}
+	l.entries = l.entries[n:]
+	l.first = index
+}
+
+// find returns the index of the first entry after p, and whether p is a place
+// of this log: its start, or the position of an entry. It looks from the end,
+// where nearly all who ask are; positions are not sorted where Redis lost some.
+func (l *log) find(p Position) (index int64, exact bool) {
+	for i := len(l.entries) - 1; i >= 0; i-- {
+		if at := l.entries[i].Position; at == p || at.Less(p) {
+			return l.first + int64(i) + 1, at == p
+		}
+	}
+	return l.first, p == l.start
+}

@@ -1,0 +1,111 @@
+package channels
+
+import "context"
+
+// pageKey says what a page is of: the events after a position, or, where tail
+// is above zero, the newest tail events. anew means that nobody was at this
+// position before, so that there is no gap before the first event.
+type pageKey struct {
+	after Position
+	tail  int
+	anew  bool
+}
+
+// page is one read of history, shared by all subscriptions that need the same
+// one at the same time. Guarded by the topic's lock until ready.
+type page struct {
+	key     pageKey
+	ready   bool
+	err     error
+	start   Position // before the first entry
+	entries []*Entry
+	waiting []Waker
+}
+
+// request returns the page, being read or just read, and has w woken when it
+// is ready. Called with the lock held.
+func (t *topic) request(key pageKey, w Waker) *page {
+	p, ok := t.pages[key]
+	if !ok {
+		p = &page{key: key}
+		if t.pages == nil {
+			t.pages = make(map[pageKey]*page)
+		}
+		t.pages[key] = p
+		t.hub.spawn(func(ctx context.Context) { t.read(ctx, p) })
+	}
+	p.waiting = append(p.waiting, w)
+	return p
+}
+
+func (t *topic) read(ctx context.Context, p *page) {
+	t.mu.Lock()
+	logStart := t.log.start
+	t.mu.Unlock()
+
+	var events []Event
+	var err error
+	if p.key.tail > 0 {
+		events, err = t.hub.broker.Tail(ctx, t.channel, p.key.tail)
+	} else {
+		events, err = t.hub.broker.Read(ctx, t.channel, p.key.after, fillPage)
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	defer func() {
+		p.ready = true
+		delete(t.pages, p.key)
+		for _, w := range p.waiting {
+			w.Wake()
+		}
+		p.waiting = nil
+	}()
+	if err != nil {
+		p.err = err
+		t.hub.failed("read history", t.channel, err)
+		return
+	}
+	if h := t.hub.hooks.Read; h != nil {
+		h(FromHistory)
+	}
+	p.start = p.key.after
+	if p.key.anew {
+		p.start = t.log.end
+		if len(events) > 0 {
+			p.start = events[0].Prev
+		}
+	}
+	p.entries = t.chain(p.start, events)
+	if p.key.anew {
+		return
+	}
+	last := p.start
+	if n := len(p.entries); n > 0 {
+		last = p.entries[n-1].Position
+	}
+	// A page that was not full holds all there was, so what is missing between
+	// its end and the log's start is gone from the stream.
+	if len(events) < fillPage && last.Less(logStart) {
+		p.entries = append(p.entries, t.gapEntry(last, logStart))
+	}
+	t.keep(p)
+}
+
+// keep puts the page in front of the log when it fits on and in, so that the
+// next who asks needs no read.
+func (t *topic) keep(p *page) {
+	for i, e := range p.entries {
+		if e.Position != t.log.start {
+			continue
+		}
+		bytes := t.log.bytes
+		for _, e := range p.entries[:i+1] {
+			bytes += e.size()
+		}
+		if len(t.log.entries)+i+1 <= t.logCap() && bytes <= maxLogBytes/2 {
+			t.log.prepend(p.start, p.entries[:i+1])
+		}
+		return
+	}
+}

@@ -1,0 +1,120 @@
+package channels
+
+import (
+	"errors"
+	"time"
+)
+
+// Waker is told that a subscriber may have something to fetch. Wake must not
+// block; wakes may be merged, and may come without need. Several subscribers
+// may share one Waker, which is then woken once per event.
+type Waker interface{ Wake() }
+
+// Request asks for one channel.
+type Request struct {
+	Channel string
+	Start   Start
+}
+
+// Delivery is one thing for a subscriber: an event or a gap.
+type Delivery struct {
+	Channel int    // index into the requests
+	Entry   *Entry // the event; nil where Gap is set
+	Gap     *Gap
+}
+
+// Position is where the subscriber stands after this delivery.
+func (d *Delivery) Position() Position {
+	if d.Gap != nil {
+		return d.Gap.To
+	}
+	return d.Entry.Position
+}
+
+// ErrSlow ends a subscriber that lags further behind than a channel with
+// OnFull Disconnect allows.
+var ErrSlow = errors.New("subscriber is too slow")
+
+// Subscriber is one connection's subscriptions and their positions. All its
+// methods belong to one goroutine.
+type Subscriber struct {
+	hub    *Hub
+	subs   []*Subscription
+	marks  []Mark // of the channels with history
+	markOf []int  // per channel its index in marks, or -1
+	turn   int    // the channel whose turn it is
+}
+
+// Begun tells whether all channels are joined, so that Next can deliver.
+func (s *Subscriber) Begun(now time.Time) bool {
+	begun := true
+	for i, sub := range s.subs {
+		sub.topic.mu.Lock()
+		if sub.stage == starting && !sub.start(now) {
+			begun = false
+		} else if m := s.markOf[i]; m >= 0 && s.marks[m].Position.IsZero() {
+			s.marks[m].Position = sub.first
+		}
+		sub.topic.mu.Unlock()
+	}
+	return begun
+}
+
+// Started returns where the i-th channel started, and whether it has history
+// and therefore positions at all. Valid once Begun.
+func (s *Subscriber) Started(i int) (p Position, history bool) {
+	sub := s.subs[i]
+	sub.topic.mu.Lock()
+	defer sub.topic.mu.Unlock()
+	return sub.first, sub.topic.policy.History()
+}
+
+// Channel returns the name of the i-th channel.
+func (s *Subscriber) Channel(i int) string { return s.subs[i].topic.channel }
+
+// Len returns how many channels there are.
+func (s *Subscriber) Len() int { return len(s.subs) }
+
+// Next appends what is ready to out, about limit deliveries, the channels in
+// turn. Nothing appended means that there is nothing until the next Wake. The
+// error is ErrSlow, or that of a replay that Redis refused; what was appended
+// before it is valid.
+func (s *Subscriber) Next(now time.Time, out []Delivery, limit int) ([]Delivery, error) {
+	for range s.subs {
+		i := s.turn % len(s.subs)
+		s.turn = i + 1
+		sub := s.subs[i]
+		sub.topic.mu.Lock()
+		var err error
+		out, err = sub.take(now, i, out, limit)
+		sub.topic.mu.Unlock()
+		if err != nil || len(out) >= limit {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// Advance notes that a delivery has been handed to the client: from now on it
+// is in the cursor.
+func (s *Subscriber) Advance(d *Delivery) {
+	if m := s.markOf[d.Channel]; m >= 0 {
+		s.marks[m].Position = d.Position()
+	}
+}
+
+// AppendCursor appends the cursor's text to dst.
+func (s *Subscriber) AppendCursor(dst []byte) []byte { return AppendCursor(dst, s.marks) }
+
+// Shared tells whether the entries' Frame holds this subscriber's cursor as it
+// is: with one channel it does, with several only from Body on.
+func (s *Subscriber) Shared() bool { return len(s.subs) == 1 }
+
+// Close ends the subscriptions. The channels stay subscribed in Redis for the
+// hub's linger, so that a page reload costs nothing.
+func (s *Subscriber) Close() {
+	for _, sub := range s.subs {
+		s.hub.release(sub)
+	}
+	s.subs = nil
+}

@@ -1,0 +1,288 @@
+package channels
+
+import (
+	"math"
+	"time"
+)
+
+// Start says where a subscription begins.
+type Start struct {
+	// Resume goes on after this position; nil begins anew.
+	Resume *Position
+	// Unreadable begins anew with a gap, for a cursor of another version.
+	Unreadable bool
+	// LastN is how many past events to begin with; negative means as many as
+	// MaxAge allows. MaxAge is the age of the oldest of them; zero means any.
+	LastN  int
+	MaxAge time.Duration
+}
+
+type stage int
+
+const (
+	starting  stage = iota // the first position is not known yet
+	replaying              // somewhere before the log: reading pages, or waiting for the log to get here
+	following              // at an index of the log
+)
+
+// Subscription is a subscriber's place on one channel. Guarded by its topic's
+// lock.
+type Subscription struct {
+	topic *topic
+	at    int // index in the topic's subs
+	waker Waker
+	begin Start
+	first Position // where it began, once it is not starting
+
+	stage    stage
+	pos      Position // of the last event or gap that was taken
+	seq      int64    // of the last event that was taken, while following
+	index    int64    // of the next entry, while following
+	caughtUp bool     // has reached the log's end once: from then on BufferSize counts
+	page     *page
+	pageAt   int
+	kept     []*Entry // DropNewest: the lag's oldest events, saved from eviction
+	needFill uint64   // the fill after which a position beyond the log counts as lost
+	gap      *Gap     // to be given before the next event
+}
+
+// take appends what is ready to out, at most about limit deliveries. Called
+// with the lock held.
+func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+	t := s.topic
+	for len(out) < limit {
+		switch s.stage {
+		case starting:
+			if !s.start(now) {
+				return out, s.pageError()
+			}
+		case replaying:
+			if s.page == nil {
+				if t.log.start.Less(s.pos) || t.log.start == s.pos {
+					if !s.place() {
+						return out, nil
+					}
+					continue
+				}
+				s.page, s.pageAt = t.request(pageKey{after: s.pos}, s.waker), 0
+			}
+			if !s.page.ready {
+				return out, nil
+			}
+			if err := s.pageError(); err != nil {
+				return out, err
+			}
+			for s.pageAt < len(s.page.entries) && len(out) < limit {
+				out = s.give(now, at, s.page.entries[s.pageAt], out)
+				s.pageAt++
+			}
+			if s.pageAt == len(s.page.entries) {
+				s.page = nil
+			}
+		case following:
+			var err error
+			if out, err = s.follow(now, at, out, limit); err != nil || s.stage == following {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *Subscription) pageError() error {
+	if s.page != nil && s.page.ready {
+		return s.page.err
+	}
+	return nil
+}
+
+// start finds the first position, and reports whether it is known.
+func (s *Subscription) start(now time.Time) bool {
+	t := s.topic
+	if !t.joined {
+		return false
+	}
+	s.stage, s.pos = replaying, t.log.end
+	switch {
+	case !t.policy.History():
+		s.stage, s.index, s.caughtUp = following, t.log.next(), true
+	case s.begin.Resume != nil:
+		s.pos = *s.begin.Resume
+	case s.begin.Unreadable:
+		s.gap = &Gap{Channel: t.channel, Reason: GapCursor, To: t.log.end}
+	case s.begin.LastN != 0:
+		if !s.startInPast(now) {
+			s.stage = starting
+			return false
+		}
+	}
+	s.first = s.pos
+	return true
+}
+
+// startInPast places the subscription before the last events it asked for.
+func (s *Subscription) startInPast(now time.Time) bool {
+	t := s.topic
+	oldest := int64(0)
+	if s.begin.MaxAge > 0 {
+		oldest = now.Add(-s.begin.MaxAge).UnixMilli()
+	}
+	if s.page == nil {
+		key := pageKey{anew: true, tail: min(s.begin.LastN, t.policy.HistorySize)}
+		if s.begin.LastN < 0 {
+			key = pageKey{anew: true, after: Position{Millis: uint64(max(oldest-1, 0)), Seq: math.MaxUint64}}
+		}
+		s.page = t.request(key, s.waker)
+	}
+	if !s.page.ready || s.page.err != nil {
+		return false
+	}
+	s.pos = s.page.start
+	for s.pageAt = 0; s.pageAt < len(s.page.entries); s.pageAt++ {
+		e := s.page.entries[s.pageAt]
+		if e.Gap == nil && int64(e.Position.Millis) >= oldest && !e.expired(now) {
+			break
+		}
+		s.pos = e.Position
+	}
+	return true
+}
+
+// place moves from replaying to following, and reports whether it could. A
+// position beyond the log's end means either that this replica has not heard
+// yet of what another one has delivered, or that Redis lost it; a fill tells.
+func (s *Subscription) place() bool {
+	t := s.topic
+	if t.log.end.Less(s.pos) {
+		if s.needFill == 0 {
+			s.needFill = t.fills + 1 // dirty makes a present one read again
+		}
+		if t.fills < s.needFill {
+			t.dirty = true
+			t.startFill()
+			return false
+		}
+	}
+	s.needFill = 0
+	index, exact := t.log.find(s.pos)
+	s.stage, s.index, s.seq = following, index, t.log.seqBefore(index)
+	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
+		h(FromLog)
+	}
+	if exact {
+		return true
+	}
+	to := t.log.start
+	if index > t.log.first {
+		to = t.log.at(index - 1).Position
+	}
+	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: to})
+	s.pos = to
+	return true
+}
+
+// follow reads on in the log. It leaves the stage following when the log no
+// longer reaches back to the subscription and history has to help out.
+func (s *Subscription) follow(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+	t := s.topic
+	size := int64(t.policy.BufferSize)
+	switch lag := t.log.next() - s.index; {
+	case t.policy.OnFull == CatchUp || !s.caughtUp && t.policy.History():
+		if s.index < t.log.first {
+			s.stage = replaying
+			return out, nil
+		}
+	case lag <= size && s.index >= t.log.first && s.kept == nil:
+	case t.policy.OnFull == Disconnect:
+		return out, ErrSlow
+	case t.policy.OnFull == DropNewest:
+		keep := s.kept
+		if keep == nil {
+			from := s.index - t.log.first
+			keep = t.log.entries[from:min(from+size, int64(len(t.log.entries)))]
+		}
+		for _, e := range keep {
+			out = s.give(now, at, e, out)
+		}
+		s.kept = nil
+		s.drop(t.log.next())
+	default:
+		s.drop(max(t.log.next()-size, t.log.first))
+	}
+	for s.index < t.log.next() && len(out) < limit {
+		out = s.give(now, at, t.log.at(s.index), out)
+		s.index++
+	}
+	if s.index == t.log.next() {
+		s.caughtUp = true
+		out = s.giveGap(at, out)
+	}
+	return out, nil
+}
+
+// drop skips to index.
+func (s *Subscription) drop(index int64) {
+	t := s.topic
+	to := t.log.start
+	if index > t.log.first {
+		to = t.log.at(index - 1).Position
+	}
+	seq := t.log.seqBefore(index)
+	if seq > s.seq {
+		s.addGap(Gap{Channel: t.channel, Reason: GapDropped, From: s.pos, To: to, Count: seq - s.seq})
+	}
+	s.index, s.pos, s.seq = index, to, seq
+}
+
+// keepOldest saves, before the log is cut at index, the events that DropNewest
+// owes to this subscription.
+func (s *Subscription) keepOldest(index int64) {
+	t := s.topic
+	if s.stage != following || !s.caughtUp || s.kept != nil || s.index >= index || s.index < t.log.first {
+		return
+	}
+	from := s.index - t.log.first
+	to := min(from+int64(t.policy.BufferSize), int64(len(t.log.entries)))
+	s.kept = append([]*Entry(nil), t.log.entries[from:to]...)
+}
+
+// give appends an entry, or notes that it is missing.
+func (s *Subscription) give(now time.Time, at int, e *Entry, out []Delivery) []Delivery {
+	switch {
+	case e.Gap != nil:
+		gap := *e.Gap
+		gap.From = s.pos
+		s.addGap(gap)
+	case e.expired(now):
+		s.addGap(Gap{Channel: s.topic.channel, Reason: GapExpired, From: s.pos, To: e.Position, Count: 1})
+	default:
+		out = append(s.giveGap(at, out), Delivery{Channel: at, Entry: e})
+	}
+	s.pos, s.seq = e.Position, e.seq
+	return out
+}
+
+// addGap joins gaps that have no event between them into one.
+func (s *Subscription) addGap(g Gap) {
+	if s.gap == nil {
+		s.gap = &g
+		return
+	}
+	s.gap.join(&g)
+}
+
+func (s *Subscription) giveGap(at int, out []Delivery) []Delivery {
+	if s.gap == nil {
+		return out
+	}
+	if h := s.topic.hub.hooks.Gap; h != nil {
+		h(s.gap.Reason)
+	}
+	out = append(out, Delivery{Channel: at, Gap: s.gap})
+	s.gap = nil
+	return out
+}
+
+func (e *Entry) expired(now time.Time) bool {
+	return e.expires != 0 && e.expires <= now.UnixMilli()
+}

@@ -1,0 +1,249 @@
+package channels
+
+import (
+	"sync"
+	"time"
+)
+
+// topic is one channel with local subscribers: its log, the join of what is
+// announced with what the stream keeps, and who waits for more.
+//
+// The join: a topic asks the broker to subscribe, and only once that is
+// confirmed reads the stream (fill, in fill.go). What is announced meanwhile
+// waits in pending and is joined by position. The same happens whenever
+// something may have been missed: after a reconnect, and when an announcement
+// names a predecessor that is not the end of the log.
+type topic struct {
+	hub     *Hub
+	channel string
+	policy  *Policy
+
+	mu      sync.Mutex
+	log     log
+	joined  bool    // the log's start and end are known
+	heard   bool    // the broker's subscription stands
+	dirty   bool    // something may have been missed
+	filling bool    // a goroutine is reading the stream
+	pending []Event // announced while the log was not up to date
+	fills   uint64  // completed fills, by which a subscriber knows that one happened since
+
+	subs   []*Subscription
+	wakers wakers
+	pages  map[pageKey]*page // history being read, or just read
+	linger *time.Timer       // releases the topic when nobody has come back
+}
+
+// maxPending bounds the announcements that wait for a fill. Beyond it they are
+// dropped, and the stream is read once more.
+const maxPending = 1024
+
+// Bounds of a topic's log. A channel with history keeps as much of it as a
+// reconnecting client may ask for, so that most replays cost Redis nothing.
+const (
+	maxLogEntries = 4096
+	maxLogBytes   = 16 << 20
+)
+
+func (t *topic) logCap() int {
+	return max(2*t.policy.BufferSize, min(t.policy.HistorySize, maxLogEntries))
+}
+
+func (t *topic) confirmed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard = true
+	if !t.policy.History() {
+		if !t.joined {
+			t.joined = true
+			t.log.reset(Position{})
+		}
+		t.wakers.wake()
+		return
+	}
+	t.dirty = true
+	t.startFill()
+}
+
+func (t *topic) deaf() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.heard = false
+	t.dirty = t.policy.History()
+	t.pending = nil
+}
+
+func (t *topic) unclear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.policy.History() {
+		t.miss()
+	}
+}
+
+// checked compares the stream's last position with the log's end.
+func (t *topic) checked(top Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.joined && t.heard && !t.filling && (t.dirty || top != t.log.end) {
+		t.miss()
+	}
+}
+
+func (t *topic) miss() {
+	t.dirty = true
+	if t.hub.hooks.Missed != nil {
+		t.hub.hooks.Missed()
+	}
+	t.startFill()
+}
+
+func (t *topic) announced(e Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case !t.policy.History():
+		if t.joined {
+			t.accept(&e)
+		}
+	case !t.joined || t.dirty || t.filling:
+		if len(t.pending) >= maxPending {
+			t.pending, t.dirty = nil, true
+			return
+		}
+		t.pending = append(t.pending, e)
+	case e.Prev == t.log.end:
+		t.accept(&e)
+	case !t.log.end.Less(e.Position):
+		// Read from the stream already, or delivered twice by Redis.
+	default:
+		t.pending = append(t.pending, e)
+		t.miss()
+	}
+}
+
+// accept appends a live event and wakes who waits for it.
+func (t *topic) accept(e *Event) {
+	t.push(t.entry(e))
+	if h := t.hub.hooks; h.Lag != nil {
+		h.Lag(t.hub.now().Sub(e.Position.Time()))
+	}
+	t.wakers.wake()
+}
+
+func (t *topic) push(e *Entry) {
+	if e.Gap == nil && t.hub.hooks.EventIn != nil {
+		t.hub.hooks.EventIn()
+	}
+	t.log.append(e)
+	limit := t.logCap()
+	if n := len(t.log.entries); n > limit+limit/4+16 || t.log.bytes > maxLogBytes && n > 1 {
+		t.evict(limit)
+	}
+}
+
+// evict shortens the log to limit entries and to three quarters of its bytes.
+func (t *topic) evict(limit int) {
+	index := max(t.log.first, t.log.next()-int64(limit))
+	if t.log.bytes > maxLogBytes {
+		left := t.log.bytes
+		for i, e := range t.log.entries {
+			if left <= maxLogBytes*3/4 || i == len(t.log.entries)-1 {
+				break
+			}
+			left -= e.size()
+			index = max(index, t.log.first+int64(i)+1)
+		}
+	}
+	if t.policy.OnFull == DropNewest {
+		// A connection of this policy is owed the oldest events of its lag.
+		for _, s := range t.subs {
+			s.keepOldest(index)
+		}
+	}
+	t.log.evict(index)
+}
+
+func (t *topic) entry(e *Event) *Entry {
+	return &Entry{
+		Position: e.Position,
+		prev:     e.Prev,
+		expires:  e.expires(t.policy),
+		Encoded:  t.hub.encode(t.channel, e),
+	}
+}
+
+// chain turns events that were read after a position into entries, with a gap
+// wherever one does not name the one before it.
+func (t *topic) chain(after Position, events []Event) []*Entry {
+	entries := make([]*Entry, 0, len(events))
+	for i := range events {
+		e := &events[i]
+		if e.Foreign {
+			entries = append(entries, t.gapEntry(after, e.Position))
+			after = e.Position
+			continue
+		}
+		if e.Prev != after {
+			entries = append(entries, t.gapEntry(after, e.Prev))
+		}
+		entries = append(entries, t.entry(e))
+		after = e.Position
+	}
+	return entries
+}
+
+func (t *topic) gapEntry(from, to Position) *Entry {
+	reason := GapTrimmed
+	if to.Less(from) {
+		reason = GapLost
+	} else if ttl := t.policy.HistoryTTL; to.Time().Add(ttl).Before(t.hub.now()) {
+		reason = GapExpired
+	}
+	return &Entry{Position: to, Gap: &Gap{Channel: t.channel, Reason: reason, From: from, To: to}}
+}
+
+// wakers is a set of wakers in which each counts how often it was added: many
+// subscriptions can share one, and are then woken once.
+type wakers struct {
+	list []wakerCount
+	at   map[Waker]int
+}
+
+type wakerCount struct {
+	waker Waker
+	count int
+}
+
+func (w *wakers) add(k Waker) {
+	if i, ok := w.at[k]; ok {
+		w.list[i].count++
+		return
+	}
+	if w.at == nil {
+		w.at = make(map[Waker]int)
+	}
+	w.at[k] = len(w.list)
+	w.list = append(w.list, wakerCount{k, 1})
+}
+
+func (w *wakers) remove(k Waker) {
+	i, ok := w.at[k]
+	if !ok {
+		return
+	}
+	if w.list[i].count--; w.list[i].count > 0 {
+		return
+	}
+	last := len(w.list) - 1
+	w.list[i] = w.list[last]
+	w.at[w.list[i].waker] = i
+	w.list[last] = wakerCount{}
+	w.list = w.list[:last]
+	delete(w.at, k)
+}
+
+func (w *wakers) wake() {
+	for i := range w.list {
+		w.list[i].waker.Wake()
+	}
+}
