@@ -204,8 +204,9 @@ end
 -- Appends a payload that came by plain PUBLISH, unless another recorder did.
 -- last is the position of the newest record of this content that the caller
 -- has seen, or '' for none. Where the newest record is the caller's own, it
--- cannot have missed another. Returns {1, position}, or {0, newest} when there
--- is a record that the caller has not seen and that may be this very message.
+-- cannot have missed another. Returns {1, position}, or {0, newest, recorder}
+-- when there is a record that the caller has not seen, and that may be this
+-- very message.
 local function record(keys, args)
   local channel, policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
@@ -218,7 +219,7 @@ local function record(keys, args)
   if newest then
     local position, recorder = string.match(newest, '^(%S+) (.*)$')
     if position ~= args[2] and recorder ~= args[3] then
-      return {0, position}
+      return {0, position, recorder}
     end
   end
   local position = put(keys[1], policy, args[1], nil, nil, nil, args[3])
@@ -246,4 +247,19 @@ local function open(keys, args)
   end
   redis.call('PEXPIRE', key, policy.life)
   return position
+end
+
+-- join <replica> <lease ms> [leave]
+-- Renews the replica's lease in the set of live replicas and returns the Redis
+-- time in milliseconds and the live ones. Redis' clock is the only one used.
+local function join(keys, args)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  if args[3] then
+    redis.call('ZREM', keys[1], args[1])
+  else
+    redis.call('ZADD', keys[1], string.format('%.0f', now + args[2]), args[1])
+  end
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('(%.0f', now))
+  return {string.format('%.0f', now), unpack(redis.call('ZRANGE', keys[1], 0, -1))}
 end

@@ -1,0 +1,82 @@
+package redisbus
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/pkg/retry"
+)
+
+// caller runs the entry points of gateway.lua, as functions or as scripts.
+type caller struct {
+	client    redis.UniversalClient
+	library   *library
+	functions func() bool // whether Redis has the library loaded as functions
+}
+
+// queue adds a call to a pipeline, or runs it where c is a client.
+func (c *caller) queue(ctx context.Context, to redis.Cmdable, function, key string, args ...any) *redis.Cmd {
+	if c.functions() {
+		return to.FCall(ctx, function, []string{key}, args...)
+	}
+	return to.EvalSha(ctx, c.library.scripts[function].sha, []string{key}, args...)
+}
+
+// isUnloaded tells whether Redis does not have the code: it was flushed, or a
+// master that never had it has taken over.
+func isUnloaded(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.HasPrefix(text, "NOSCRIPT") || strings.Contains(text, "Function not found")
+}
+
+// isUnsupported tells whether this Redis does not do the command at all, or
+// not for us.
+func isUnsupported(err error) bool {
+	if err == nil {
+		return false
+	}
+	return strings.HasPrefix(strings.ToLower(err.Error()), "err unknown command") || redis.IsPermissionError(err)
+}
+
+// isRefusal tells whether Redis understood and will say the same again. What
+// Redis says of its own state (loading, read-only, no memory, cluster down) is
+// none: it passes.
+func isRefusal(err error) bool {
+	var answer redis.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch {
+	case redis.IsLoadingError(err), redis.IsReadOnlyError(err), redis.IsClusterDownError(err),
+		redis.IsTryAgainError(err), redis.IsMasterDownError(err), redis.IsMaxClientsError(err),
+		redis.IsOOMError(err), isUnloaded(err):
+		return false
+	}
+	if _, moved := redis.IsMovedError(err); moved {
+		return false
+	}
+	if _, ask := redis.IsAskError(err); ask {
+		return false
+	}
+	text := err.Error()
+	for _, passing := range []string{"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"} {
+		if strings.HasPrefix(text, passing) {
+			return false
+		}
+	}
+	return true
+}
+
+// permanent marks refusals for package retry.
+func permanent(err error) error {
+	if isRefusal(err) || errors.Is(err, redis.ErrClosed) {
+		return retry.Permanent(err)
+	}
+	return err
+}

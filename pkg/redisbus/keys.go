@@ -1,0 +1,42 @@
+package redisbus
+
+import (
+	"strings"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// DefaultPrefix begins every key unless configured otherwise.
+const DefaultPrefix = "gw"
+
+// keys makes every name that the gateway uses in Redis. Beside it only
+// gateway.lua knows names, made in the same way: {prefix}.seen:{stream}:… .
+type keys struct{ prefix string }
+
+// stream is the channel's stream, the key that publishers declare. It is also
+// the name under which the channel's events are announced.
+func (k keys) stream(channel string) string { return k.prefix + ":" + channel }
+
+// channel is the inverse of stream.
+func (k keys) channel(stream string) (string, bool) {
+	return strings.CutPrefix(stream, k.prefix+":")
+}
+
+// own tells whether a Pub/Sub channel belongs to the gateway itself.
+func (k keys) own(name string) bool {
+	return strings.HasPrefix(name, k.prefix+":") || strings.HasPrefix(name, k.prefix+".")
+}
+
+// check refuses channels whose plain PUBLISH would be one of the gateway's
+// own announcements.
+func (k keys) check(channel string) error {
+	if k.own(channel) {
+		return &channels.NameError{Name: channel, Reason: "names beginning with " + k.prefix + ": or " + k.prefix + ". are reserved"}
+	}
+	return nil
+}
+
+func (k keys) recorded() string         { return k.prefix + ".recorded" }
+func (k keys) replicas() string         { return k.prefix + ".replicas" }
+func (k keys) script() string           { return k.prefix + ".script" }
+func (k keys) probe(link string) string { return k.prefix + ".probe:" + link }

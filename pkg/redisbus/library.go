@@ -1,0 +1,151 @@
+package redisbus
+
+import (
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+//go:embed gateway.lua
+var source string
+
+// libraryVersion is raised with every change of gateway.lua that replicas of
+// the version before could not work with.
+const libraryVersion = 1
+
+// keyLife is how long a stream's key outlives its last use: a channel that was
+// quiet for less still knows its last position.
+const keyLife = 24 * time.Hour
+
+// plainWindow is how long a recorded plain payload is remembered, to tell its
+// repetition from another recorder's late record.
+const plainWindow = 30 * time.Second
+
+// The entry points of gateway.lua, by the names of their functions.
+const (
+	fnPublish = "gateway_publish"
+	fnRecord  = "gateway_record"
+	fnOpen    = "gateway_open"
+	fnJoin    = "gateway_join"
+	fnInfo    = "gateway_info"
+)
+
+var entryPoints = []struct{ function, lua string }{
+	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnJoin, "join"},
+}
+
+// library is gateway.lua with a gateway's settings: as a function library and
+// as scripts.
+type library struct {
+	code    string // settings and source, the same for both
+	digest  string // of code
+	scripts map[string]script
+}
+
+type script struct{ source, sha string }
+
+// newLibrary puts the settings above the source. Its code depends on them
+// alone, so replicas of one configuration make the same.
+func newLibrary(prefix string, maxPayload int, policies channels.Policies) *library {
+	var b strings.Builder
+	fmt.Fprintf(&b, "local PREFIX = %s\n", luaString(prefix))
+	fmt.Fprintf(&b, "local ANNOUNCE = 'PUBLISH'\n")
+	fmt.Fprintf(&b, "local MAX_PAYLOAD = %d\n", maxPayload)
+	fmt.Fprintf(&b, "local PLAIN_WINDOW = %d\n", plainWindow.Milliseconds())
+	b.WriteString("local POLICIES = {\n")
+	for _, p := range policies {
+		fmt.Fprintf(&b, "  {pattern = %s, size = %d, ttl = %d, life = %d, idempotency = %d},\n",
+			luaString(luaPattern(p.Pattern)), p.HistorySize, p.HistoryTTL.Milliseconds(),
+			max(keyLife, p.HistoryTTL).Milliseconds(), p.IdempotencyWindow.Milliseconds())
+	}
+	b.WriteString("}\n")
+	b.WriteString(source)
+	l := &library{code: b.String(), scripts: make(map[string]script)}
+	l.digest = sha1hex(l.code)
+	for _, e := range entryPoints {
+		text := l.code + "return " + e.lua + "(KEYS, ARGV)\n"
+		l.scripts[e.function] = script{source: text, sha: sha1hex(text)}
+	}
+	return l
+}
+
+// functions is the library for FUNCTION LOAD. stamp is when the loading
+// replica started: of two configurations the one started last stays.
+func (l *library) functions(stamp int64) string {
+	var b strings.Builder
+	b.WriteString("#!lua name=gateway\n")
+	b.WriteString(l.code)
+	for _, e := range entryPoints {
+		fmt.Fprintf(&b, "redis.register_function('%s', %s)\n", e.function, e.lua)
+	}
+	fmt.Fprintf(&b, "redis.register_function{function_name='%s', flags={'no-writes'}, callback=function() return '%s' end}\n",
+		fnInfo, l.info(stamp))
+	return b.String()
+}
+
+// info identifies a loaded library: version, settings and stamp.
+func (l *library) info(stamp int64) string {
+	return fmt.Sprintf("%d %s %d", libraryVersion, l.digest, stamp)
+}
+
+// outdates tells whether this library should replace the one that gave info.
+func (l *library) outdates(info string, stamp int64) bool {
+	var version int
+	var digest string
+	var loaded int64
+	if _, err := fmt.Sscanf(info, "%d %s %d", &version, &digest, &loaded); err != nil {
+		return true
+	}
+	if version != libraryVersion {
+		return version < libraryVersion
+	}
+	return digest != l.digest && loaded < stamp
+}
+
+// luaPattern translates a channel pattern; {sub} stands for any segment,
+// because a policy belongs to the channel, whoever asks.
+func luaPattern(p channels.Pattern) string {
+	segments := p.Segments()
+	for i, s := range segments {
+		switch s {
+		case "*", "{sub}":
+			segments[i] = "[^:]+"
+		case "**":
+			segments[i] = ".+"
+		default:
+			var b strings.Builder
+			for _, c := range []byte(s) {
+				if strings.IndexByte(".+-", c) >= 0 {
+					b.WriteByte('%')
+				}
+				b.WriteByte(c)
+			}
+			segments[i] = b.String()
+		}
+	}
+	return "^" + strings.Join(segments, ":") + "$"
+}
+
+// luaString quotes s, which has neither quotes nor backslashes: prefixes and
+// patterns are checked before.
+func luaString(s string) string { return "'" + s + "'" }
+
+func sha1hex(s string) string {
+	sum := sha1.Sum([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// Scripts returns the source of each function of the library as a script, for
+// servers that are to call them without having functions.
+func (b *Bus) Scripts() map[string]string {
+	scripts := make(map[string]string, len(b.library.scripts))
+	for name, s := range b.library.scripts {
+		scripts[name] = s.source
+	}
+	return scripts
+}

@@ -1,0 +1,117 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// loader keeps gateway.lua loaded: as a function library on every master, and
+// the scripts' source under one key, from which publishers without functions
+// take it.
+type loader struct {
+	client  redis.UniversalClient
+	library *library
+	keys    keys
+	log     *slog.Logger
+
+	stamp     int64 // Redis time at which this replica started, ms
+	scripting atomic.Bool
+	told      atomic.Bool
+}
+
+// functions tells whether the library is loaded as functions.
+func (l *loader) functions() bool { return !l.scripting.Load() }
+
+// ensure loads what is missing or outdated. Safe to call at any time and from
+// any replica; it costs two round trips when all is well.
+func (l *loader) ensure(ctx context.Context) error {
+	if l.stamp == 0 {
+		now, err := l.client.Time(ctx).Result()
+		if err != nil {
+			return err
+		}
+		l.stamp = now.UnixMilli()
+	}
+	err := l.eachMaster(ctx, l.ensureFunctions)
+	if isUnsupported(err) {
+		l.scripting.Store(true)
+		err = l.eachMaster(ctx, l.ensureScripts)
+	}
+	if err != nil {
+		return err
+	}
+	if !l.told.Swap(true) {
+		how := "functions"
+		if l.scripting.Load() {
+			how = "scripts"
+		}
+		l.log.Info("redis serves the gateway's library", "as", how)
+	}
+	return l.ensureSource(ctx)
+}
+
+func (l *loader) eachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error {
+	switch c := l.client.(type) {
+	case *redis.ClusterClient:
+		return c.ForEachMaster(ctx, do)
+	case *redis.Client:
+		return do(ctx, c)
+	}
+	return fmt.Errorf("redisbus: unexpected client %T", l.client)
+}
+
+func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
+	info, err := c.FCall(ctx, fnInfo, nil).Text()
+	if err == nil && !l.library.outdates(info, l.stamp) {
+		return nil
+	}
+	if err != nil && !isUnloaded(err) {
+		return err
+	}
+	if err := c.FunctionLoadReplace(ctx, l.library.functions(l.stamp)).Err(); err != nil {
+		return err
+	}
+	l.log.Info("loaded the function library into redis", "address", c.Options().Addr)
+	return nil
+}
+
+func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
+	shas := make([]string, len(entryPoints))
+	for i, e := range entryPoints {
+		shas[i] = l.library.scripts[e.function].sha
+	}
+	exists, err := c.ScriptExists(ctx, shas...).Result()
+	if err != nil {
+		return err
+	}
+	for i, e := range entryPoints {
+		if !exists[i] {
+			if err := c.ScriptLoad(ctx, l.library.scripts[e.function].source).Err(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ensureSource keeps the publishing script where publishers look for it.
+func (l *loader) ensureSource(ctx context.Context) error {
+	key := l.keys.script()
+	info, err := l.client.HGet(ctx, key, "info").Result()
+	if err != nil && err != redis.Nil {
+		return err
+	}
+	if err == nil && !l.library.outdates(info, l.stamp) {
+		return nil
+	}
+	publish := l.library.scripts[fnPublish]
+	return l.client.HSet(ctx, key, "info", l.library.info(l.stamp), "sha", publish.sha, "source", publish.source).Err()
+}
+
+// ensureInterval is how often ensure runs while nothing asks for it.
+const ensureInterval = 5 * time.Second

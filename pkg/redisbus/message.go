@@ -1,0 +1,90 @@
+package redisbus
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// announcementVersion begins every announcement of gateway.lua.
+const announcementVersion = "1"
+
+var errAnnouncement = errors.New("unreadable announcement")
+
+// parseAnnouncement reads what gateway.lua announces: a line of version,
+// position, predecessor ("-" without history), TTL in ms and the lengths of
+// event id and type, then these two and the payload.
+func parseAnnouncement(text string) (channels.Event, error) {
+	head, body, ok := strings.Cut(text, "\n")
+	if !ok {
+		return channels.Event{}, errAnnouncement
+	}
+	var f [6]string
+	for i := range f {
+		var more bool
+		f[i], head, more = strings.Cut(head, " ")
+		if more != (i < len(f)-1) {
+			return channels.Event{}, errAnnouncement
+		}
+	}
+	if f[0] != announcementVersion {
+		return channels.Event{}, errAnnouncement
+	}
+	var e channels.Event
+	var err error
+	if e.Position, err = channels.ParsePosition(f[1]); err != nil {
+		return channels.Event{}, errAnnouncement
+	}
+	if f[2] != "-" {
+		if e.Prev, err = channels.ParsePosition(f[2]); err != nil {
+			return channels.Event{}, errAnnouncement
+		}
+	}
+	idLen, err1 := strconv.ParseUint(f[4], 10, 16)
+	typeLen, err2 := strconv.ParseUint(f[5], 10, 16)
+	if err1 != nil || err2 != nil || idLen+typeLen > uint64(len(body)) || !parseTTL(f[3], &e.TTL) {
+		return channels.Event{}, errAnnouncement
+	}
+	e.EventID, body = body[:idLen], body[idLen:]
+	e.Type, e.Payload = body[:typeLen], body[typeLen:]
+	return e, nil
+}
+
+// parseTTL reads milliseconds; gateway.lua allows up to fifteen digits, which
+// a time.Duration cannot hold: that is longer than anything lives.
+func parseTTL(text string, ttl *time.Duration) bool {
+	ms, err := strconv.ParseUint(text, 10, 63)
+	if err != nil {
+		return false
+	}
+	*ttl = time.Duration(min(ms, uint64(channels.MaxDuration/time.Millisecond))) * time.Millisecond
+	return true
+}
+
+// parseEntry reads an entry of a stream, as gateway.lua writes it. ok is false
+// for entries that are none of its own.
+func parseEntry(m redis.XMessage) (e channels.Event, recorder string, ok bool) {
+	var err error
+	if e.Position, err = channels.ParsePosition(m.ID); err != nil {
+		return e, "", false
+	}
+	prev, _ := m.Values["p"].(string)
+	if e.Prev, err = channels.ParsePosition(prev); err != nil {
+		return e, "", false
+	}
+	if e.Payload, ok = m.Values["d"].(string); !ok {
+		return e, "", false
+	}
+	e.EventID, _ = m.Values["e"].(string)
+	e.Type, _ = m.Values["t"].(string)
+	if ttl, has := m.Values["x"].(string); has && !parseTTL(ttl, &e.TTL) {
+		return e, "", false
+	}
+	recorder, _ = m.Values["r"].(string)
+	return e, recorder, true
+}

@@ -1,0 +1,122 @@
+package redisbus
+
+import (
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// content is a payload on a channel.
+type content struct{ channel, digest string }
+
+// plain is a payload that came by PUBLISH and is not known to be recorded.
+type plain struct {
+	content
+	payload string
+	due     time.Time         // when to record it, if nobody has
+	since   channels.Position // the Redis time at which it was heard, a little early
+	refused int               // how often Redis knew a record that we had not heard of
+	standIn bool              // heard as second recorder
+}
+
+// occurrences tells identical payloads apart by counting. A recorder hears
+// payloads and records on one connection, in the order in which Redis executed
+// them, so a record by another recorder always is of the oldest payload of its
+// content that is still waiting here. Not safe for concurrent use.
+type occurrences struct {
+	waiting []*plain // in the order heard
+	counts  map[content]*occurrence
+}
+
+type occurrence struct {
+	waiting int    // how many of waiting have this content
+	last    string // position of the newest record that was seen
+	used    time.Time
+}
+
+func newOccurrences() *occurrences {
+	return &occurrences{counts: make(map[content]*occurrence)}
+}
+
+func (o *occurrences) of(c content, now time.Time) *occurrence {
+	n := o.counts[c]
+	if n == nil {
+		n = &occurrence{}
+		o.counts[c] = n
+	}
+	n.used = now
+	return n
+}
+
+// heard adds a payload.
+func (o *occurrences) heard(p *plain, now time.Time) {
+	o.of(p.content, now).waiting++
+	o.waiting = append(o.waiting, p)
+}
+
+// recorded notes a record at position by another recorder: it is of the oldest
+// payload that waits, if any does. What was recorded before this recorder
+// listened matches none.
+func (o *occurrences) recorded(c content, position string, now time.Time) {
+	n := o.of(c, now)
+	n.last = position
+	if n.waiting == 0 {
+		return
+	}
+	for i, p := range o.waiting {
+		if p.content == c {
+			n.waiting--
+			o.waiting = append(o.waiting[:i], o.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// settle removes a payload that is recorded now or never will be.
+func (o *occurrences) settle(p *plain, position string, now time.Time) {
+	n := o.of(p.content, now)
+	if position != "" {
+		n.last = position
+	}
+	for i, q := range o.waiting {
+		if q == p {
+			n.waiting--
+			o.waiting = append(o.waiting[:i], o.waiting[i+1:]...)
+			return
+		}
+	}
+}
+
+// due returns at most limit payloads whose time has come, in the order heard.
+func (o *occurrences) due(now time.Time, limit int) []*plain {
+	var list []*plain
+	for _, p := range o.waiting {
+		if len(list) == limit {
+			break
+		}
+		if !p.due.After(now) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// next returns when the next payload is due.
+func (o *occurrences) next() (time.Time, bool) {
+	var first time.Time
+	for _, p := range o.waiting {
+		if first.IsZero() || p.due.Before(first) {
+			first = p.due
+		}
+	}
+	return first, !first.IsZero()
+}
+
+// forget drops what nobody has used since a time: Redis has forgotten it too.
+func (o *occurrences) forget(before time.Time) {
+	for c, n := range o.counts {
+		if n.waiting == 0 && n.used.Before(before) {
+			delete(o.counts, c)
+		}
+	}
+}

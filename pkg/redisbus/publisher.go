@@ -1,0 +1,263 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// PublisherOptions configure a Publisher.
+type PublisherOptions struct {
+	URL    string // of the gateway's Redis: redis://, redis+sentinel://, redis+cluster://
+	Prefix string // as the gateway's; if empty, DefaultPrefix
+	// Timeout bounds one Publish, retries included, where its context does not.
+	// If zero, 10 s.
+	Timeout time.Duration
+}
+
+// Message is one event to publish.
+type Message struct {
+	Channel string
+	// Payload is any UTF-8 text. A JSON object with a string "type" is the
+	// event itself; see channels.Render.
+	Payload string
+	// EventID identifies the event: published again within the idempotency
+	// window it is not published again. If empty, a random one is made, so
+	// that retries cannot duplicate either.
+	EventID string
+	Type    string        // of the event where the payload names none
+	TTL     time.Duration // the age beyond which it is not delivered; zero: the channel's policy
+}
+
+// Publisher publishes events to channels, straight to Redis. It needs nothing
+// of the gateway's configuration: policies are applied where the event is
+// stored. Safe for concurrent use.
+type Publisher struct {
+	client  redis.UniversalClient
+	keys    keys
+	timeout time.Duration
+
+	scripting atomic.Bool // this Redis has no functions
+
+	mu       sync.Mutex
+	sha      string    // of the script, which is taken from Redis where functions do not exist
+	shaSince time.Time // a configuration changed since then brings another
+}
+
+// scriptAge is how long a Publisher goes on with a script without asking for a
+// newer one.
+const scriptAge = 30 * time.Second
+
+// Errors of Publish that callers may want to tell apart. Both are permanent.
+var (
+	// ErrInvalid wraps what is wrong with a message.
+	ErrInvalid = errors.New("invalid message")
+	// ErrRefused wraps what Redis, or the gateway's code in it, answered.
+	ErrRefused = errors.New("publish refused")
+)
+
+// NewPublisher returns a Publisher. It connects on first use; the error is
+// about the options.
+func NewPublisher(o PublisherOptions) (*Publisher, error) {
+	t, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	p := newPublisher(t.client(), o.Prefix)
+	if o.Timeout > 0 {
+		p.timeout = o.Timeout
+	}
+	return p, nil
+}
+
+// Publisher returns a Publisher over the bus' own connections. It must not be
+// closed.
+func (b *Bus) Publisher() *Publisher { return newPublisher(b.client, b.o.Prefix) }
+
+func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
+	if prefix == "" {
+		prefix = DefaultPrefix
+	}
+	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second}
+}
+
+// Close closes the connections.
+func (p *Publisher) Close() error { return p.client.Close() }
+
+// Publish stores and announces one event and returns its position. It retries
+// what passes (Redis away, failing over, loading) until ctx or the timeout
+// ends; because it always sends an event id, a retry cannot duplicate.
+func (p *Publisher) Publish(ctx context.Context, m Message) (channels.Position, error) {
+	positions, err := p.PublishMany(ctx, []Message{m})
+	if err != nil {
+		return channels.Position{}, err
+	}
+	return positions[0], nil
+}
+
+// PublishMany publishes in one round trip, each channel's events in order. The
+// events are independent: an error, which joins those of all events that
+// failed, does not undo the others, whose positions are not zero. It retries
+// like Publish; an event that comes to be published only by a retry can come
+// after events behind it in the list.
+func (p *Publisher) PublishMany(ctx context.Context, messages []Message) ([]channels.Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	todo := make([]*publication, 0, len(messages))
+	all := make([]publication, len(messages))
+	for i, m := range messages {
+		all[i] = publication{message: m}
+		if all[i].err = p.check(&all[i].message); all[i].err == nil {
+			todo = append(todo, &all[i])
+		}
+	}
+	err := readRetry.Do(ctx, func(ctx context.Context) error {
+		var passing error
+		todo, passing = p.attempt(ctx, todo)
+		return passing
+	}, nil)
+	for _, left := range todo {
+		left.err = fmt.Errorf("publish to %q: %w", left.message.Channel, err)
+	}
+	positions := make([]channels.Position, len(messages))
+	var errs []error
+	for i := range all {
+		positions[i] = all[i].position
+		if all[i].err != nil {
+			errs = append(errs, all[i].err)
+		}
+	}
+	return positions, errors.Join(errs...)
+}
+
+// publication is one message on its way.
+type publication struct {
+	message  Message
+	position channels.Position
+	err      error
+}
+
+// check completes a message and says what is wrong with it, as far as that can
+// be known without the policies.
+func (p *Publisher) check(m *Message) error {
+	err := channels.CheckName(m.Channel)
+	if err == nil {
+		err = p.keys.check(m.Channel)
+	}
+	switch {
+	case err != nil:
+	case !utf8.ValidString(m.Payload):
+		err = errors.New("the payload is not valid UTF-8")
+	case m.EventID != "" && !channels.ValidEventID(m.EventID):
+		err = fmt.Errorf("the event id has 1 to %d bytes of UTF-8 without control characters", channels.MaxLabelLen)
+	case m.Type != "" && !channels.ValidType(m.Type):
+		err = fmt.Errorf("the type has 1 to %d bytes of UTF-8 without control characters and does not begin with %s", channels.MaxLabelLen, channels.ReservedPrefix)
+	case m.TTL < 0 || m.TTL%time.Millisecond != 0:
+		err = fmt.Errorf("the TTL is %v, allowed are whole milliseconds above 0", m.TTL)
+	}
+	if err != nil {
+		return fmt.Errorf("publish to %q: %w: %w", m.Channel, ErrInvalid, err)
+	}
+	if m.EventID == "" {
+		m.EventID = rand.Text()
+	}
+	return nil
+}
+
+// attempt publishes in one pipeline, and returns what has to be tried again.
+func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*publication, passing error) {
+	if len(todo) == 0 {
+		return nil, nil
+	}
+	sha := ""
+	if p.scripting.Load() {
+		var err error
+		if sha, err = p.loadScript(ctx); err != nil {
+			return todo, permanent(err)
+		}
+	}
+	cmds := make([]*redis.Cmd, len(todo))
+	_, _ = p.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, t := range todo {
+			m := &t.message
+			args := []any{m.Payload, "EVENTID", m.EventID}
+			if m.Type != "" {
+				args = append(args, "TYPE", m.Type)
+			}
+			if m.TTL > 0 {
+				args = append(args, "TTL", m.TTL.Milliseconds())
+			}
+			key := []string{p.keys.stream(m.Channel)}
+			if sha != "" {
+				cmds[i] = pipe.EvalSha(ctx, sha, key, args...)
+			} else {
+				cmds[i] = pipe.FCall(ctx, fnPublish, key, args...)
+			}
+		}
+		return nil
+	})
+	for i, t := range todo {
+		text, err := cmds[i].Text()
+		if err == nil {
+			t.position, err = channels.ParsePosition(text)
+		}
+		switch {
+		case err == nil:
+		case sha == "" && isUnsupported(err):
+			p.scripting.Store(true)
+			again, passing = append(again, t), err
+		case isUnloaded(err):
+			p.forgetScript()
+			again, passing = append(again, t), fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err)
+		case isRefusal(err):
+			t.err = fmt.Errorf("publish to %q: %w: %s", t.message.Channel, ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
+		default:
+			again, passing = append(again, t), err
+		}
+	}
+	return again, passing
+}
+
+// loadScript takes the publishing script from where gateways keep it, and
+// loads it on every master.
+func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sha != "" && time.Since(p.shaSince) < scriptAge {
+		return p.sha, nil
+	}
+	text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
+	if errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
+	}
+	if err != nil {
+		return "", err
+	}
+	load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
+	if cluster, ok := p.client.(*redis.ClusterClient); ok {
+		err = cluster.ForEachMaster(ctx, load)
+	} else {
+		err = p.client.ScriptLoad(ctx, text).Err()
+	}
+	if err != nil {
+		return "", err
+	}
+	p.sha, p.shaSince = sha1hex(text), time.Now()
+	return p.sha, nil
+}
+
+func (p *Publisher) forgetScript() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sha = ""
+}

@@ -1,0 +1,446 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/retry"
+)
+
+// recorder gives payloads that come by plain PUBLISH their place in history,
+// each exactly once, however many replicas run.
+//
+// For each pattern of channels two replicas listen: the first by rank records
+// at once, the second waits for standIn, sees the record go by, and otherwise
+// records itself. Neither holds a lease: gateway.lua records only for a caller
+// that has seen the newest record of the same content, so two that act at the
+// same time cannot both record one payload, and the loser learns from the
+// record, which it hears too, which of its payloads that was.
+type recorder struct {
+	bus  *Bus
+	id   string // of this life of the recorder, in records
+	link *link
+	log  *slog.Logger
+
+	clock  atomic.Int64 // Redis time minus local time, ms
+	unique atomic.Int64 // last local position, for localPosition
+
+	mu    sync.Mutex
+	live  []string        // live replicas
+	first map[string]bool // of the patterns listened to, those recorded at once
+	inbox []heard
+	bytes int
+	kick  chan struct{}
+	left  bool
+
+	rejected logLimit
+}
+
+// heard is one message of the link, in its order.
+type heard struct {
+	pattern, name, text string
+	broken              bool // instead: messages may have been missed before this
+}
+
+const (
+	// standIn is how long the second recorder waits for the first.
+	standIn = 200 * time.Millisecond
+	// lease is how long a replica counts as live after its last heartbeat.
+	lease             = 5 * time.Second
+	heartbeatInterval = time.Second
+	// handOver is how long a replica goes on recording a pattern that another
+	// has taken over, which may not be listening yet.
+	handOver = 3 * time.Second
+	// Bounds of what waits in memory between Redis and the recorder.
+	maxInbox      = 100_000
+	maxInboxBytes = 64 << 20
+	// recordBatch is how many records go into one round trip.
+	recordBatch = 256
+	// clockSlack covers the error of the Redis time that a recorder computes.
+	clockSlack = 2 * time.Second
+)
+
+func newRecorder(b *Bus) *recorder {
+	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), kick: make(chan struct{}, 1)}
+	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, func(bool, error) {}, b.log)
+	r.link.want(topicName{text: b.keys.recorded()})
+	return r
+}
+
+func (r *recorder) run(ctx context.Context) {
+	var parts sync.WaitGroup
+	for _, part := range []func(context.Context){r.link.run, r.heartbeat, r.work} {
+		parts.Go(func() { part(ctx) })
+	}
+	parts.Wait()
+}
+
+// heartbeat renews this replica's lease and takes and gives up roles.
+func (r *recorder) heartbeat(ctx context.Context) {
+	patterns := recordPatterns(r.bus.o.Policies, r.bus.keys)
+	passedOn := make(map[string]time.Time)
+	ticker := time.NewTicker(heartbeatInterval)
+	defer ticker.Stop()
+	for {
+		if !r.leaving() {
+			if err := r.renew(ctx); err == nil {
+				r.takeRoles(patterns, passedOn, time.Now())
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// renew tells Redis that this replica lives, and learns who else does.
+func (r *recorder) renew(ctx context.Context, leave ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, lease/2)
+	defer cancel()
+	args := append([]any{r.bus.o.Replica, lease.Milliseconds()}, leave...)
+	answer, err := r.bus.call.queue(ctx, r.bus.client, fnJoin, r.bus.keys.replicas(), args...).StringSlice()
+	if err != nil {
+		return err
+	}
+	now, err := channels.ParsePosition(answer[0] + "-0")
+	if err != nil {
+		return err
+	}
+	r.clock.Store(int64(now.Millis) - time.Now().UnixMilli())
+	r.mu.Lock()
+	r.live = answer[1:]
+	r.mu.Unlock()
+	return nil
+}
+
+func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, now time.Time) {
+	r.mu.Lock()
+	firsts, seconds := 0, 0
+	var want, unwant []topicName
+	for _, p := range patterns {
+		place := rank(p, r.bus.o.Replica, r.live)
+		_, listening := r.first[p]
+		if place < 2 {
+			delete(passedOn, p)
+			r.first[p] = place == 0
+			if !listening {
+				want = append(want, topicName{text: p, pattern: true})
+			}
+			if place == 0 {
+				firsts++
+			} else {
+				seconds++
+			}
+			continue
+		}
+		if !listening {
+			continue
+		}
+		since, ok := passedOn[p]
+		if !ok {
+			passedOn[p] = now
+		} else if now.Sub(since) > handOver {
+			delete(passedOn, p)
+			delete(r.first, p)
+			unwant = append(unwant, topicName{text: p, pattern: true})
+		}
+	}
+	r.mu.Unlock()
+	r.link.want(want...)
+	r.link.unwant(unwant...)
+	if h := r.bus.o.Hooks.Roles; h != nil {
+		h(firsts, seconds)
+	}
+}
+
+func (r *recorder) leaving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
+}
+
+// leave ends this replica's lease, so that others take over at once.
+func (r *recorder) leave(ctx context.Context) error {
+	r.mu.Lock()
+	r.left = true
+	r.mu.Unlock()
+	return r.renew(ctx, "leave")
+}
+
+func (r *recorder) replicas() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.live...)
+}
+
+// redisTime is what Redis' clock says, as far as is known here.
+func (r *recorder) redisTime() int64 { return time.Now().UnixMilli() + r.clock.Load() }
+
+// localPosition returns a position by this replica's knowledge of the Redis
+// time, never the same one twice.
+func (r *recorder) localPosition() channels.Position {
+	micros := time.Now().UnixMicro() + r.clock.Load()*1000
+	for {
+		last := r.unique.Load()
+		next := max(micros, last+1)
+		if r.unique.CompareAndSwap(last, next) {
+			return channels.Position{Millis: uint64(next / 1000), Seq: uint64(next % 1000)}
+		}
+	}
+}
+
+// confirmed implements listener.
+func (r *recorder) confirmed(topicName) {}
+
+// deaf implements listener.
+func (r *recorder) deaf([]topicName) { r.put(heard{broken: true}) }
+
+// message implements listener.
+func (r *recorder) message(pattern, name, text string) {
+	r.put(heard{pattern: pattern, name: name, text: text})
+}
+
+func (r *recorder) put(m heard) {
+	r.mu.Lock()
+	full := len(r.inbox) >= maxInbox || r.bytes+len(m.text) > maxInboxBytes
+	if !full || m.broken {
+		r.inbox = append(r.inbox, m)
+		r.bytes += len(m.text)
+	}
+	r.mu.Unlock()
+	if full && !m.broken {
+		r.reject(m.name, "overload")
+		return
+	}
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (r *recorder) take() []heard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	inbox := r.inbox
+	r.inbox, r.bytes = nil, 0
+	return inbox
+}
+
+// rejects says why a plain payload is not accepted, or nothing.
+func rejects(payload string, limit int) string {
+	if len(payload) > limit || !utf8.ValidString(payload) {
+		return "payload"
+	}
+	return ""
+}
+
+// reject counts a payload that is not delivered. Its publisher cannot be told,
+// so the log is, now and then.
+func (r *recorder) reject(channel, reason string) {
+	if h := r.bus.o.Hooks.Rejected; h != nil {
+		h(reason)
+	}
+	if n, ok := r.rejected.allow(time.Now()); ok {
+		what := "a payload that came by PUBLISH is too long or not valid UTF-8 and was dropped"
+		if reason == "overload" {
+			what = "payloads come by PUBLISH faster than they can be recorded and were dropped; publish with FCALL gateway_publish, or reliably and faster"
+		}
+		r.log.Warn(what, "channel", channel, "dropped", n)
+	}
+}
+
+// work records what is heard.
+func (r *recorder) work(ctx context.Context) {
+	o := newOccurrences()
+	var unsure bool // records may have been made or missed that are not counted
+	retrying := retry.Backoff{Policy: linkRetry}
+	var notBefore time.Time
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	swept := time.Now()
+	for {
+		now := time.Now()
+		for _, m := range r.take() {
+			if r.note(o, m, now) {
+				unsure = true
+			}
+		}
+		wait := time.Hour
+		if due, ok := o.next(); ok {
+			wait = max(due.Sub(now), notBefore.Sub(now))
+			if wait <= 0 {
+				var err error
+				if unsure {
+					err = r.recount(ctx, o)
+					unsure = err != nil
+				}
+				if err == nil {
+					err = r.recordDue(ctx, o)
+				}
+				if err != nil {
+					unsure = true
+					notBefore = time.Now().Add(retrying.Next())
+				} else {
+					retrying.Reset()
+				}
+				continue
+			}
+		}
+		if now.Sub(swept) > plainWindow {
+			o.forget(now.Add(-plainWindow))
+			swept = now
+		}
+		timer.Reset(min(wait, plainWindow))
+		asleep := time.Now()
+		select {
+		case <-r.kick:
+		case <-timer.C:
+			// A process that was stopped wakes up with its timers overdue and the
+			// records of the others unread: let them come in first.
+			if late := time.Since(asleep) - min(wait, plainWindow); late > standIn {
+				notBefore = time.Now().Add(standIn)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// note takes one message of the link, and reports whether records may have
+// been missed before it.
+func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
+	if m.broken {
+		return true
+	}
+	if m.pattern == "" {
+		position, recorder, c, ok := parseRecorded(m.text)
+		if ok && recorder != r.id {
+			o.recorded(c, position, now)
+		}
+		return false
+	}
+	p := r.bus.o.Policies.For(m.name)
+	if p == nil || !p.History() || channels.CheckName(m.name) != nil || r.bus.keys.own(m.name) {
+		return false // heard too much
+	}
+	if reason := rejects(m.text, r.bus.o.MaxPayload); reason != "" {
+		r.reject(m.name, reason)
+		return false
+	}
+	r.mu.Lock()
+	first := r.first[m.pattern]
+	r.mu.Unlock()
+	due := now
+	if !first {
+		due = now.Add(standIn + mathrand.N(standIn/4))
+	}
+	o.heard(&plain{
+		content: content{m.name, sha1hex(m.text)},
+		payload: m.text,
+		due:     due,
+		standIn: !first,
+		since:   channels.Position{Millis: uint64(max(0, r.redisTime()-clockSlack.Milliseconds()))},
+	}, now)
+	return false
+}
+
+func parseRecorded(text string) (position, recorder string, c content, ok bool) {
+	f := strings.SplitN(text, " ", 4)
+	if len(f) != 4 {
+		return "", "", content{}, false
+	}
+	return f[0], f[1], content{channel: f[3], digest: f[2]}, true
+}
+
+// recordDue records what is due, in the order heard. An error means that some
+// calls may have been executed without our knowing.
+func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
+	due := o.due(time.Now(), recordBatch)
+	cmds := make([]*redis.Cmd, len(due))
+	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
+	defer cancel()
+	_, _ = r.bus.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, w := range due {
+			last := o.of(w.content, time.Now()).last
+			cmds[i] = r.bus.call.queue(ctx, p, fnRecord, r.bus.keys.stream(w.channel), w.payload, last, r.id)
+		}
+		return nil
+	})
+	var failed error
+	now := time.Now()
+	for i, w := range due {
+		answer, err := cmds[i].Slice()
+		switch {
+		case err == nil && len(answer) >= 2:
+			position, _ := answer[1].(string)
+			if made, _ := answer[0].(int64); made == 1 {
+				o.settle(w, position, now)
+				if h := r.bus.o.Hooks.Recorded; h != nil {
+					h(!w.standIn)
+				}
+				continue
+			}
+			// Another recorder was faster. Its record is on the way to us; when it
+			// does not come, the stream is counted.
+			if w.refused++; w.refused > 3 {
+				failed = errUncounted
+			}
+			w.due = now.Add(standIn)
+		case isUnloaded(err):
+			r.bus.reloadNow()
+			w.due = now.Add(standIn / 4)
+		case isRefusal(err):
+			r.reject(w.channel, "payload")
+			o.settle(w, "", now)
+		default:
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+var errUncounted = errors.New("records were made that were not heard")
+
+// recount finds in the streams which of the waiting payloads are recorded
+// already, after records were missed or calls ended without an answer.
+func (r *recorder) recount(ctx context.Context, o *occurrences) error {
+	byChannel := make(map[string][]*plain)
+	for _, w := range o.waiting {
+		byChannel[w.channel] = append(byChannel[w.channel], w)
+	}
+	for channel, waiting := range byChannel {
+		since := waiting[0].since
+		entries, err := r.bus.client.XRange(ctx, r.bus.keys.stream(channel), since.String(), "+").Result()
+		if err != nil {
+			return err
+		}
+		for _, m := range entries {
+			e, recorder, ok := parseEntry(m)
+			if !ok || recorder == "" {
+				continue
+			}
+			c := content{channel, sha1hex(e.Payload)}
+			last, _ := channels.ParsePosition(o.of(c, time.Now()).last)
+			if last.Less(e.Position) {
+				o.recorded(c, e.Position.String(), time.Now())
+			}
+		}
+		for _, w := range waiting {
+			w.refused = 0
+		}
+	}
+	return nil
+}
