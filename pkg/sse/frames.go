@@ -1,0 +1,105 @@
+package sse
+
+import (
+	"encoding/json"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// The gateway's own event names. Publishers cannot use them.
+const (
+	EventOpen      = channels.ReservedPrefix + "open"
+	EventGap       = channels.ReservedPrefix + "gap"
+	EventClose     = channels.ReservedPrefix + "close"
+	EventHeartbeat = channels.ReservedPrefix + "heartbeat"
+)
+
+// CloseReason says why the gateway ends a stream or does not begin one.
+type CloseReason string
+
+// The close reasons, a closed set.
+const (
+	CloseDraining     CloseReason = "draining"      // this replica is going away
+	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
+	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
+	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows
+)
+
+// Gap is the data of a gateway.gap event, and an element of a poll's gaps.
+type Gap struct {
+	Channel string             `json:"channel"`
+	Reason  channels.GapReason `json:"reason"`
+	From    string             `json:"from"`
+	To      string             `json:"to"`
+	Count   int64              `json:"count,omitempty"`
+}
+
+// GapOf returns the wire form of a gap.
+func GapOf(g *channels.Gap) Gap {
+	return Gap{Channel: g.Channel, Reason: g.Reason, From: g.From.String(), To: g.To.String(), Count: g.Count}
+}
+
+type open struct {
+	Connection string             `json:"connection"`
+	Replica    string             `json:"replica,omitempty"`
+	Channels   map[string]*string `json:"channels"` // the position each starts after; null without history
+	Heartbeat  int64              `json:"heartbeat"`
+}
+
+type closing struct {
+	Reason    CloseReason `json:"reason"`
+	Reconnect bool        `json:"reconnect"`
+	Retry     int64       `json:"retry"`
+}
+
+// appendOpen appends gateway.open; its id is already a cursor.
+func appendOpen(dst []byte, sub *channels.Subscriber, o open, retry time.Duration) []byte {
+	o.Channels = make(map[string]*string, sub.Len())
+	for i := range sub.Len() {
+		var at *string
+		if p, history := sub.Started(i); history {
+			s := p.String()
+			at = &s
+		}
+		o.Channels[sub.Channel(i)] = at
+	}
+	return Message{ID: string(sub.AppendCursor(nil)), Event: EventOpen, Data: object(o), Retry: retry}.Append(dst)
+}
+
+// appendDelivery appends one event or gap, and moves the subscriber's cursor
+// past it.
+func appendDelivery(dst []byte, sub *channels.Subscriber, d *channels.Delivery) []byte {
+	sub.Advance(d)
+	switch {
+	case d.Gap != nil:
+		return Message{ID: string(sub.AppendCursor(nil)), Event: EventGap, Data: object(GapOf(d.Gap))}.Append(dst)
+	case sub.Shared():
+		return append(dst, d.Entry.Encoded.Frame...)
+	}
+	dst = append(dst, "id: "...)
+	dst = sub.AppendCursor(dst)
+	dst = append(dst, '\n')
+	return append(dst, d.Entry.Encoded.Frame[d.Entry.Encoded.Body:]...)
+}
+
+// appendClose appends gateway.close. It carries no id, so the cursor stays.
+func appendClose(dst []byte, reason CloseReason, retry time.Duration) []byte {
+	data := object(closing{Reason: reason, Reconnect: true, Retry: retry.Milliseconds()})
+	return Message{Event: EventClose, Data: data, Retry: retry}.Append(dst)
+}
+
+func appendHeartbeat(dst []byte, asEvent bool) []byte {
+	if asEvent {
+		return Message{Event: EventHeartbeat, Data: "{}"}.Append(dst)
+	}
+	return appendComment(dst)
+}
+
+func object(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // plain structs of strings and numbers
+	}
+	return string(b)
+}

@@ -1,0 +1,78 @@
+package sse
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// Answer is what Poll answers, and what a page of history looks like.
+type Answer struct {
+	Events []json.RawMessage `json:"events"` // the objects of the events' data fields
+	Gaps   []Gap             `json:"gaps"`
+	Cursor string            `json:"cursor"`
+}
+
+// Poll answers once, as JSON, as soon as there is something and when nothing
+// came for Options.PollTimeout: the same replay as a stream, for networks that
+// hold streams back. When it returns a reason, nothing has been written and
+// the client should come back later. The error is that of
+// channels.Hub.Subscribe.
+func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) (CloseReason, error) {
+	s := h.newStream()
+	if reason, ok := h.add(s); !ok {
+		return reason, nil
+	}
+	defer h.remove(s)
+	sub, err := h.o.Hub.Subscribe(s, session.Requests)
+	if err != nil {
+		return "", err
+	}
+	defer sub.Close()
+	if reason := h.await(r, s, sub); reason != "" {
+		return reason, nil
+	}
+	answer := Answer{Events: []json.RawMessage{}, Gaps: []Gap{}}
+	timeout := time.NewTimer(h.o.PollTimeout)
+	defer timeout.Stop()
+	for waiting := true; ; {
+		deliveries, err := sub.Next(h.o.Now(), nil, batch)
+		for i := range deliveries {
+			d := &deliveries[i]
+			sub.Advance(d)
+			if d.Gap != nil {
+				answer.Gaps = append(answer.Gaps, GapOf(d.Gap))
+			} else {
+				answer.Events = append(answer.Events, d.Entry.Encoded.JSON)
+			}
+		}
+		if err != nil && len(deliveries) == 0 {
+			return CloseUnavailable, nil
+		}
+		if len(deliveries) > 0 || !waiting {
+			break
+		}
+		select {
+		case <-s.awake:
+		case <-timeout.C:
+			waiting = false
+		case reason := <-s.ending:
+			return reason, nil
+		case <-r.Context().Done():
+			return "", nil
+		}
+	}
+	answer.Cursor = string(sub.AppendCursor(nil))
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // events stay as they are on a stream
+	return "", enc.Encode(answer)
+}
+
+// NewCursor returns the cursor of a connection with this one channel.
+func NewCursor(channel string, p channels.Position) string {
+	return string(channels.AppendCursor(nil, []channels.Mark{{Hash: channels.HashName(channel), Position: p}}))
+}
