@@ -1,0 +1,92 @@
+package auth
+
+import (
+	"testing"
+
+	"realtime-gateway/pkg/channels"
+)
+
+func TestDecide(t *testing.T) {
+	holder := func(subject string, patterns ...string) *Claims {
+		c := &Claims{Subject: subject}
+		for _, p := range patterns {
+			c.Subscribe = append(c.Subscribe, must(channels.ParsePattern(p)))
+		}
+		return c
+	}
+	const (
+		token  = channels.AccessToken
+		authed = channels.AccessAuthenticated
+		public = channels.AccessPublic
+	)
+	for _, tt := range []struct {
+		name    string
+		pattern string
+		access  channels.Access
+		claims  *Claims
+		channel string
+		want    Decision
+	}{
+		{"public, nobody", "news", public, nil, "news", Allowed},
+		{"public, anybody", "news", public, holder("alice"), "news", Allowed},
+		{"authenticated, nobody", "news", authed, nil, "news", NeedToken},
+		{"authenticated, without rights", "news", authed, holder("alice"), "news", Allowed},
+		{"authenticated, without subject", "news", authed, holder(""), "news", Allowed},
+		{"token, nobody", "project:*", token, nil, "project:1", NeedToken},
+		{"token, right", "project:*", token, holder("alice", "project:1"), "project:1", Allowed},
+		{"token, second right", "project:*", token, holder("alice", "a", "project:*"), "project:1", Allowed},
+		{"token, right on another", "project:*", token, holder("alice", "project:2"), "project:1", Forbidden},
+		{"token, no right", "project:*", token, holder("alice"), "project:1", Forbidden},
+		{"token, right on own", "user:*", token, holder("alice", "user:{sub}"), "user:alice", Allowed},
+		{"token, right on own, another's", "user:*", token, holder("alice", "user:{sub}"), "user:bob", Forbidden},
+		{"access left empty, nobody", "a", "", nil, "a", NeedToken},
+		{"access left empty, right", "a", "", holder("", "a"), "a", Allowed},
+		{"access left empty, no right", "a", "", holder("", "b"), "a", Forbidden},
+		{"unknown access", "a", "webhook", holder("alice", "**"), "a", Forbidden},
+		{"policy of another channel", "a", public, nil, "b", Forbidden},
+
+		{"own channel, public, nobody", "user:{sub}", public, nil, "user:alice", NeedToken},
+		{"own channel, public, owner", "user:{sub}", public, holder("alice"), "user:alice", Allowed},
+		{"own channel, public, another", "user:{sub}", public, holder("bob"), "user:alice", Forbidden},
+		{"own channel, authenticated, nobody", "user:{sub}", authed, nil, "user:alice", NeedToken},
+		{"own channel, authenticated, owner", "user:{sub}", authed, holder("alice"), "user:alice", Allowed},
+		{"own channel, authenticated, another", "user:{sub}", authed, holder("bob"), "user:alice", Forbidden},
+		{"own channel, token, nobody", "user:{sub}", token, nil, "user:alice", NeedToken},
+		{"own channel, token, owner with right", "user:{sub}", token, holder("alice", "**"), "user:alice", Allowed},
+		{"own channel, token, owner without right", "user:{sub}", token, holder("alice"), "user:alice", Forbidden},
+		{"own channel, token, another with every right", "user:{sub}", token, holder("bob", "**"), "user:alice", Forbidden},
+		{"own channel, without subject", "user:{sub}", public, holder(""), "user:alice", Forbidden},
+		{"own channel, nobody, other channel", "user:{sub}", public, nil, "news", Forbidden},
+
+		{"subject is a wildcard", "user:{sub}", public, holder("*"), "user:alice", Forbidden},
+		{"subject is a wildcard, as a right", "user:*", token, holder("*", "user:{sub}"), "user:alice", Forbidden},
+		{"subject is the long wildcard", "user:{sub}", public, holder("**"), "user:alice", Forbidden},
+		{"subject is the long wildcard, as a right", "user:**", token, holder("**", "user:{sub}"), "user:a:b", Forbidden},
+		{"subject is the placeholder", "user:{sub}", public, holder("{sub}"), "user:alice", Forbidden},
+		{"subject has two segments", "user:{sub}", public, holder("a:b"), "user:a:b", Forbidden},
+		{"subject has two segments, as a right", "**", token, holder("a:b", "user:{sub}"), "user:a:b", Forbidden},
+		{"subject has two segments, pattern too", "user:{sub}:b", public, holder("a:b"), "user:a:b", Forbidden},
+		{"subject begins like the owner", "user:{sub}", public, holder("alic"), "user:alice", Forbidden},
+		{"subject in capitals", "user:{sub}", public, holder("Alice"), "user:alice", Forbidden},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := &channels.Policy{Pattern: must(channels.ParsePattern(tt.pattern)), Subscribe: tt.access}
+			if got := Decide(p, tt.claims, tt.channel); got != tt.want {
+				t.Errorf("Decide = %v, want %v", got, tt.want)
+			}
+		})
+	}
+	t.Run("no policy", func(t *testing.T) {
+		for _, c := range []*Claims{nil, holder("alice", "**")} {
+			if got := Decide(nil, c, "a"); got != Forbidden {
+				t.Errorf("Decide = %v, want %v", got, Forbidden)
+			}
+		}
+	})
+	t.Run("zero value", func(t *testing.T) {
+		var zero Decision
+		if zero != Forbidden || zero.String() != "forbidden" || NeedToken.String() != "need token" || Allowed.String() != "allowed" {
+			t.Error("the zero Decision does not forbid, or a name is wrong")
+		}
+	})
+}
