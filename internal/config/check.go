@@ -1,0 +1,151 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// minSecret is the size of an HS256 key that RFC 7518 section 3.2 asks for: "a
+// key of the same size as the hash output … or larger MUST be used".
+const minSecret = 32
+
+// devPolicies lets anyone use any channel, with some history to look at.
+func devPolicies() channels.Policies {
+	public := func(pattern string, ttl time.Duration) channels.Policy {
+		p, err := channels.ParsePattern(pattern)
+		if err != nil {
+			panic(err)
+		}
+		return channels.Policy{Pattern: p, HistorySize: 1000, HistoryTTL: ttl, Subscribe: channels.AccessPublic}
+	}
+	list, err := channels.NewPolicies([]channels.Policy{public("project:demo:tasks", 24*time.Hour), public("**", time.Hour)})
+	if err != nil {
+		panic(err)
+	}
+	return list
+}
+
+// applyDev replaces the defaults that are others with --dev.
+func (c *Config) applyDev() {
+	dev := Source{Name: "--" + nameDev}
+	for i := range registry {
+		s := &registry[i]
+		if _, set := c.sources[s.Name]; set || s.DevDefault == "" {
+			continue
+		}
+		if err := s.bind(c).Set(s.DevDefault); err != nil {
+			panic("config: default of " + s.Name + " with --dev: " + err.Error())
+		}
+		c.sources[s.Name] = dev
+	}
+	if !c.channelsSet {
+		c.Channels = devPolicies()
+		c.policySources = []Source{dev, dev}
+	}
+}
+
+// check tells how the values fit together.
+func (c *Config) check() (warnings []string, err error) {
+	if c.Dev {
+		err = c.checkDev()
+	} else {
+		err = c.checkServing()
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := net.SplitHostPort(c.Addr)
+	if c.Addr == c.OpsAddr && port != "0" {
+		return nil, errorf(c.where(nameOpsAddr), "is %q, the same as %s: each needs a port of its own", c.OpsAddr, c.where(nameAddr))
+	}
+	if len(c.Channels) == 0 {
+		warnings = append(warnings, "there are no channel policies, so every channel is refused: set channels in the file of --config")
+	}
+	if n := len(c.JWTSecret); n > 0 {
+		if n < minSecret && !c.Dev {
+			warnings = append(warnings, c.where(nameJWTSecret)+" is shorter than 32 bytes, and may be guessed")
+		}
+		if strings.TrimSpace(c.JWTSecret) != c.JWTSecret {
+			warnings = append(warnings, c.where(nameJWTSecret)+" begins or ends with white space, which is part of the secret")
+		}
+	}
+	return append(warnings, c.checkPolicies()...), nil
+}
+
+func (c *Config) checkServing() error {
+	if c.RedisURL == "" {
+		return errorf("", "there is no Redis: set --redis-url or GATEWAY_REDIS_URL, or try --dev")
+	}
+	if c.JWTSecret != "" || c.JWTPublicKeyFile != "" || c.JWKSURL != "" {
+		return nil
+	}
+	for i, p := range c.Channels {
+		if p.Subscribe == channels.AccessToken || p.Subscribe == channels.AccessAuthenticated {
+			return errorf("", "the channels %s (%v) take a token, and nothing verifies one: set one of --jwt-secret, --jwt-public-key-file and --jwks-url, "+
+				"or GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY_FILE, GATEWAY_JWKS_URL", p.Pattern, c.policySources[i])
+		}
+	}
+	return nil
+}
+
+// checkDev keeps a gateway that asks nobody for a token from the network.
+func (c *Config) checkDev() error {
+	for _, a := range []struct{ name, addr string }{{nameAddr, c.Addr}, {nameOpsAddr, c.OpsAddr}} {
+		if !isLoopback(a.addr) {
+			return errorf(c.where(a.name), "is %q: with --dev, allowed is a loopback address, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080", a.addr)
+		}
+	}
+	return nil
+}
+
+func isLoopback(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return false
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// checkPolicies warns of policies that hardly mean what they say.
+func (c *Config) checkPolicies() (warnings []string) {
+	for i, p := range c.Channels {
+		at := c.policySources[i].String()
+		if p.Subscribe == channels.AccessPublic && p.Pattern.HasSubject() {
+			warnings = append(warnings, at+" has {sub} in the pattern "+p.Pattern.String()+" and is public: anyone may read everyone's channel")
+		}
+		for j := range i {
+			if covers(c.Channels[j].Pattern, p.Pattern) {
+				warnings = append(warnings, at+" never applies: "+c.Channels[j].Pattern.String()+" ("+c.policySources[j].String()+") matches first whatever "+p.Pattern.String()+" matches")
+				break
+			}
+		}
+	}
+	return warnings
+}
+
+// covers tells whether every channel of q is one of p's, whoever asks.
+func covers(p, q channels.Pattern) bool {
+	ps, qs := p.Segments(), q.Segments()
+	for i, segment := range ps {
+		switch {
+		case i >= len(qs):
+			return false
+		case segment == "**":
+			return true
+		case qs[i] == "**":
+			return false
+		case segment == "*" || segment == "{sub}":
+		case segment != qs[i]:
+			return false
+		}
+	}
+	return len(ps) == len(qs)
+}

@@ -1,0 +1,114 @@
+package config
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// Config is the gateway's configuration. Its renderings (String, GoString,
+// LogValue, MarshalJSON) show no secrets; the fields do.
+type Config struct {
+	// Dev runs the gateway by itself on loopback: embedded Redis, no token
+	// needed, channels that anyone may use.
+	Dev bool
+	// Addr is where browsers connect.
+	Addr string
+	// OpsAddr is where health, metrics and connections are served.
+	OpsAddr string
+	// OpsAddrSet tells whether anybody chose OpsAddr. Where nobody did, Dev
+	// may take a free port instead.
+	OpsAddrSet bool
+	// RedisURL says which Redis, Sentinels or Cluster to use. It may hold a
+	// password: see RedactURL. Empty only with Dev.
+	RedisURL string
+	// RedisPrefix begins every key and Redis channel of this gateway.
+	RedisPrefix string
+	// ConfigFile is the YAML file that was read, or empty.
+	ConfigFile string
+	// DrainTime is how long a leaving replica takes to close its streams.
+	DrainTime time.Duration
+	// LogLevel is the least severe level that is logged.
+	LogLevel slog.Level
+	// LogFormat is "text" or "json".
+	LogFormat string
+
+	// JWTSecret verifies HS256, HS384 and HS512 tokens. Empty means none.
+	JWTSecret string
+	// JWTPublicKeyFile names a PEM file whose key verifies RS*, PS*, ES* and
+	// EdDSA tokens. Empty means none.
+	JWTPublicKeyFile string
+	// JWKSURL is where the keys that verify tokens are published. Empty means
+	// none.
+	JWKSURL string
+	// JWTIssuer is the "iss" that a token must have. Empty means any.
+	JWTIssuer string
+	// JWTAudience is an "aud" that a token must have. Empty means any.
+	JWTAudience string
+	// TokenCookie is the name of the cookie that may carry the token.
+	TokenCookie string
+
+	// Heartbeat is how long a stream may be silent.
+	Heartbeat time.Duration
+	// WriteTimeout is how long a client may take no bytes before its
+	// connection is closed.
+	WriteTimeout time.Duration
+	// Linger is how long a channel without subscribers stays subscribed in
+	// Redis.
+	Linger time.Duration
+	// CheckInterval is how often the tops of active channels are compared
+	// with Redis.
+	CheckInterval time.Duration
+	// MaxPayload is the size in bytes of the largest payload that is accepted.
+	MaxPayload int
+	// MaxChannels is how many channels one connection may have.
+	MaxChannels int
+	// Pprof serves /debug/pprof on OpsAddr.
+	Pprof bool
+
+	// Channels are the channel policies; the first match wins.
+	Channels channels.Policies
+
+	sources       map[string]Source // by Setting.Name; absent means default
+	policySources []Source          // beside Channels
+	channelsSet   bool              // the file has channels, perhaps an empty list
+}
+
+// String lists every setting on one line, without secrets.
+func (c Config) String() string {
+	var b strings.Builder
+	b.WriteString("config{")
+	for i, e := range c.Effective() {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(e.Setting.Name + "=" + e.Value)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// GoString is String, so that %#v shows no secrets either.
+func (c Config) GoString() string { return c.String() }
+
+// LogValue groups every setting by its name, without secrets.
+func (c Config) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, e := range c.Effective() {
+		attrs = append(attrs, slog.String(e.Setting.Name, e.Value))
+	}
+	return slog.GroupValue(append(attrs, slog.Int("channels", len(c.Channels)))...)
+}
+
+// MarshalJSON writes every setting as text under its YAML key, without
+// secrets.
+func (c Config) MarshalJSON() ([]byte, error) {
+	out := map[string]string{}
+	for _, e := range c.Effective() {
+		out[e.Setting.YAML] = e.Value
+	}
+	return json.Marshal(out)
+}

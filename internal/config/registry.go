@@ -1,0 +1,151 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Setting describes one setting, for a reference or a listing.
+type Setting struct {
+	Name       string // as a flag, without dashes
+	Env        string // as an environment variable
+	YAML       string // as a key of the file; empty where the file cannot set it
+	Default    string // empty means not set
+	DevDefault string // with --dev; empty means the same as Default
+	Allowed    string // what values there are
+	Help       string // one sentence without a full stop
+	Secret     bool   // the value, or a part of it, is never shown
+}
+
+// setting is a Setting and where its value lives.
+type setting struct {
+	Setting
+	bind func(*Config) value
+}
+
+// envPrefix begins the name of every environment variable.
+const envPrefix = "GATEWAY_"
+
+// The names of settings that the code refers to.
+const (
+	nameDev       = "dev"
+	nameAddr      = "addr"
+	nameOpsAddr   = "ops-addr"
+	nameConfig    = "config"
+	nameJWTSecret = "jwt-secret"
+)
+
+// registry is every setting but the channel policies, in the order in which
+// people read about them.
+var registry = declare(
+	decl{nameDev, "false", "", "run with an embedded Redis, on loopback, without tokens: to try it out",
+		func(c *Config) value { return boolValue{&c.Dev} }},
+	decl{nameAddr, ":8080", "127.0.0.1:8080", "`address` for browsers",
+		func(c *Config) value { return addrValue{&c.Addr} }},
+	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health, metrics and connections",
+		func(c *Config) value { return addrValue{&c.OpsAddr} }},
+	decl{"redis-url", "", "", "`URL` of the Redis, the Sentinels or the Cluster",
+		func(c *Config) value { return redisURLValue{&c.RedisURL} }},
+	decl{"redis-prefix", "gw", "", "`prefix` of all keys and Redis channels",
+		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
+	decl{nameConfig, "", "", "YAML `file` with channel policies and further settings",
+		func(c *Config) value { return textValue{&c.ConfigFile} }},
+	decl{"drain-time", "20s", "", "how long a leaving replica takes to close its streams",
+		func(c *Config) value { return durationValue{&c.DrainTime, 0, 10 * time.Minute} }},
+	decl{"log-level", "info", "", "least severe `level` that is logged",
+		func(c *Config) value { return levelValue{&c.LogLevel} }},
+	decl{"log-format", "json", "text", "`format` of the log",
+		func(c *Config) value { return choiceOf(&c.LogFormat, "text", "json") }},
+	decl{nameJWTSecret, "", "", "shared `secret` that verifies HS256, HS384 and HS512 tokens",
+		func(c *Config) value { return secretValue{&c.JWTSecret} }},
+	decl{"jwt-public-key-file", "", "", "PEM `file` with the key that verifies RS*, PS*, ES* and EdDSA tokens",
+		func(c *Config) value { return textValue{&c.JWTPublicKeyFile} }},
+	decl{"jwks-url", "", "", "`URL` of the key set that verifies tokens",
+		func(c *Config) value { return webURLValue{&c.JWKSURL} }},
+	decl{"jwt-issuer", "", "", "`issuer` (iss) that every token must have",
+		func(c *Config) value { return textValue{&c.JWTIssuer} }},
+	decl{"jwt-audience", "", "", "`audience` (aud) that every token must have",
+		func(c *Config) value { return textValue{&c.JWTAudience} }},
+	decl{"token-cookie", "gateway_token", "", "`name` of the cookie that may carry the token",
+		func(c *Config) value { return cookieValue{&c.TokenCookie} }},
+	decl{"heartbeat", "20s", "", "how long a stream may be silent",
+		func(c *Config) value { return durationValue{&c.Heartbeat, time.Second, 10 * time.Minute} }},
+	decl{"write-timeout", "10s", "", "how long a client may take no bytes before it is closed",
+		func(c *Config) value { return durationValue{&c.WriteTimeout, 100 * time.Millisecond, 5 * time.Minute} }},
+	decl{"linger", "30s", "", "how long a channel without subscribers stays subscribed in Redis",
+		func(c *Config) value { return durationValue{&c.Linger, 0, time.Hour} }},
+	decl{"check-interval", "10s", "", "how often active channels are compared with Redis",
+		func(c *Config) value { return durationValue{&c.CheckInterval, time.Second, time.Hour} }},
+	decl{"max-payload", "262144", "", "size in `bytes` of the largest payload",
+		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
+	decl{"max-channels", "200", "", "most channels of one connection",
+		func(c *Config) value { return intValue{&c.MaxChannels, 1, 1000} }},
+	decl{"pprof", "false", "", "serve /debug/pprof on the ops address",
+		func(c *Config) value { return boolValue{&c.Pprof} }},
+)
+
+type decl struct {
+	name, def, dev, help string
+	bind                 func(*Config) value
+}
+
+func declare(decls ...decl) []setting {
+	var out []setting
+	for _, d := range decls {
+		v := d.bind(&Config{})
+		_, secret := v.(secretive)
+		s := setting{Setting{
+			Name:       d.name,
+			Env:        envPrefix + strings.ToUpper(strings.ReplaceAll(d.name, "-", "_")),
+			YAML:       camelCase(d.name),
+			Default:    d.def,
+			DevDefault: d.dev,
+			Allowed:    v.Allowed(),
+			Help:       d.help,
+			Secret:     secret,
+		}, d.bind}
+		if d.name == nameConfig {
+			s.YAML = ""
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// Settings returns every setting but the channel policies, for which see
+// ChannelSettings. In Help, a word in back quotes names the value, as in a
+// flag's usage.
+func Settings() []Setting {
+	out := make([]Setting, len(registry))
+	for i, s := range registry {
+		out[i] = s.Setting
+	}
+	return out
+}
+
+// find returns the setting for which is true, or nil.
+func find(is func(*setting) bool) *setting {
+	for i := range registry {
+		if is(&registry[i]) {
+			return &registry[i]
+		}
+	}
+	return nil
+}
+
+// named returns the setting of that name, which must exist.
+func named(name string) *setting {
+	s := find(func(s *setting) bool { return s.Name == name })
+	if s == nil {
+		panic("config: no setting " + name)
+	}
+	return s
+}
+
+func camelCase(name string) string {
+	words := strings.Split(name, "-")
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "")
+}
