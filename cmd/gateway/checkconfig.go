@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/config"
+)
+
+func (p *program) checkConfigCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check-config",
+		Short: "Show the settings that apply, or what is wrong with them",
+		Long: "Shows every setting that would apply, with its source and without secrets, and exits with 0;\n" +
+			"or shows what is wrong and exits with 2. It takes the flags of gateway and contacts nobody.",
+		Args: exactly(),
+	}
+	loader := config.NewLoader(cmd.Flags())
+	cmd.Flags().SortFlags = false
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, warnings, err := loader.Load(p.environ)
+		if err != nil {
+			return err
+		}
+		if err := checkKeys(cmd.Context(), cfg); err != nil {
+			return err
+		}
+		for _, w := range warnings {
+			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))
+		}
+		return cfg.WriteListing(p.out)
+	}
+	return cmd
+}
+
+// checkKeys reads the public key, which would stop the start as well. The key
+// set behind a URL is left alone: it would not.
+func checkKeys(ctx context.Context, cfg *config.Config) error {
+	if cfg.JWTSecret == "" && cfg.JWTPublicKeyFile == "" {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	_, err := auth.New(ctx, auth.Options{Secret: cfg.JWTSecret, PublicKeyFile: cfg.JWTPublicKeyFile})
+	return keyError(err, cfg)
+}

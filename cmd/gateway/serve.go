@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"crypto/rand"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/config"
+	"realtime-gateway/internal/httpapi"
+	"realtime-gateway/internal/telemetry"
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/redisbus"
+	"realtime-gateway/pkg/sse"
+)
+
+// gateway is one replica: all the parts, wired.
+type gateway struct {
+	cfg *config.Config
+	log *slog.Logger
+
+	name      string // among the replicas
+	telemetry *telemetry.Telemetry
+	verifier  *auth.Verifier // nil where no key is configured
+	bus       *redisbus.Bus
+	hub       *channels.Hub
+	streams   *sse.Handler
+	dev       *devMode // nil unless --dev
+	public    *http.Server
+	ops       *http.Server
+	draining  atomic.Bool
+}
+
+// Timeouts of the servers. None cuts a stream.
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 75 * time.Second
+	maxHeaderBytes    = 64 << 10 // a cursor of many channels is a header
+	// shutdownTimeout is how long requests other than streams may take to end.
+	shutdownTimeout = 5 * time.Second
+)
+
+// serve runs a replica until ctx ends, and then leaves in order: streams are
+// closed spread over the drain time, nothing that was heard stays unrecorded.
+func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
+	g := &gateway{cfg: cfg, log: log}
+	// The parts outlive ctx: they end after the streams have.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+
+	publicAddr, err := listen(ctx, cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("listen on --addr %s: %w", cfg.Addr, err)
+	}
+	defer publicAddr.Close()
+	opsAddr, err := g.listenOps(ctx)
+	if err != nil {
+		return err
+	}
+	defer opsAddr.Close()
+	g.name = replicaName(cfg, publicAddr.Addr())
+	redisURL := cfg.RedisURL
+	if cfg.Dev {
+		g.dev, err = startDev(cfg, publicAddr.Addr().String(), opsAddr.Addr().String())
+		if err != nil {
+			return err
+		}
+		defer g.dev.close()
+		redisURL = g.dev.redisURL
+	}
+	if err := g.wire(running, redisURL); err != nil {
+		return err
+	}
+
+	parts := newGroup(running)
+	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
+	parts.run("hub", g.hub.Run)
+	parts.run("http", func(context.Context) error { return serveOn(g.public, publicAddr) })
+	parts.run("operations", func(context.Context) error { return serveOn(g.ops, opsAddr) })
+	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
+	if g.dev != nil {
+		g.dev.banner(out)
+	}
+
+	select {
+	case <-ctx.Done():
+		log.Info("leaving", "streams", g.streams.Connections(), "drain", cfg.DrainTime)
+	case <-parts.failed:
+	}
+	err = g.leave()
+	stop()
+	if g.verifier != nil {
+		g.verifier.Wait()
+	}
+	return errors.Join(parts.wait(), err, g.telemetry.Shutdown(context.Background()))
+}
+
+// wire makes the parts; nothing runs yet.
+func (g *gateway) wire(ctx context.Context, redisURL string) error {
+	cfg := g.cfg
+	var err error
+	if g.telemetry, err = telemetry.New(readBuild().Version); err != nil {
+		return err
+	}
+	if cfg.JWTSecret != "" || cfg.JWTPublicKeyFile != "" || cfg.JWKSURL != "" {
+		g.verifier, err = auth.New(ctx, auth.Options{
+			Secret: cfg.JWTSecret, PublicKeyFile: cfg.JWTPublicKeyFile, JWKSURL: cfg.JWKSURL,
+			Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Logger: g.log,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	g.bus, err = redisbus.Open(redisbus.Options{
+		URL: redisURL, Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
+		Replica: g.name, Hooks: g.telemetry.Redis(), Logger: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	linger := cfg.Linger
+	if linger == 0 {
+		linger = -1 // to the hub, zero means its default
+	}
+	g.hub = channels.NewHub(channels.Options{
+		Broker: g.bus, Policies: cfg.Channels, Encode: sse.EncodeEvent,
+		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log,
+	})
+	g.streams = sse.New(sse.Options{
+		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
+		Hooks: g.telemetry.Streams(), Logger: g.log,
+	})
+	if err := g.telemetry.Observe(g.streams.Connections, g.hub.Channels); err != nil {
+		return err
+	}
+	options := httpapi.Options{
+		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier,
+		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
+	}
+	if g.dev != nil {
+		if err := g.dev.attach(g.bus); err != nil {
+			return err
+		}
+		options.Open, options.Dev = true, g.dev.routes(g.bus)
+	}
+	g.public = g.server(httpapi.New(options))
+	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{Ready: g.ready, Metrics: g.telemetry.Handler(), Pprof: cfg.Pprof}))
+	return nil
+}
+
+func (g *gateway) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // what clients do wrong
+	}
+}
+
+// ready tells per part whether this replica can deliver.
+func (g *gateway) ready() map[string]error {
+	parts := map[string]error{"redis": nil, "streams": nil}
+	if !g.bus.Ready() {
+		parts["redis"] = errors.New("no events are heard from Redis at the moment")
+	}
+	if g.draining.Load() {
+		parts["streams"] = errors.New("draining")
+	}
+	if g.verifier != nil {
+		parts["tokens"] = g.verifier.Ready()
+	}
+	return parts
+}
+
+// leave ends the streams over the drain time and then the servers.
+func (g *gateway) leave() error {
+	g.draining.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+shutdownTimeout)
+	defer cancel()
+	if g.bus.Ready() {
+		if err := g.bus.Leave(ctx); err != nil {
+			g.log.Warn("could not hand over the recording of plain PUBLISH at once; others take over within seconds", "error", err)
+		}
+	}
+	err := g.streams.Drain(ctx, g.cfg.DrainTime)
+	if err != nil {
+		err = fmt.Errorf("some streams did not end within the drain time: %w", err)
+	}
+	for _, s := range []*http.Server{g.public, g.ops} {
+		closing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		if s.Shutdown(closing) != nil {
+			_ = s.Close()
+		}
+		cancel()
+	}
+	return err
+}
+
+// listenOps listens for operators. In development, where nobody chose the
+// address, a second gateway takes a free port.
+func (g *gateway) listenOps(ctx context.Context) (net.Listener, error) {
+	l, err := listen(ctx, g.cfg.OpsAddr)
+	if err != nil && g.cfg.Dev && !g.cfg.OpsAddrSet {
+		l, err = listen(ctx, "127.0.0.1:0")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on --ops-addr %s: %w", g.cfg.OpsAddr, err)
+	}
+	return l, nil
+}
+
+// replicaName tells replicas apart. In development it is the address, by which
+// the demo page finds the others.
+func replicaName(cfg *config.Config, addr net.Addr) string {
+	if cfg.Dev {
+		return addr.String()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "gateway"
+	}
+	return host + "-" + rand.Text()[:6]
+}
+
+func serveOn(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/redisbus"
+	"realtime-gateway/pkg/sse"
+)
+
+// Publisher publishes one event; *redisbus.Publisher is one.
+type Publisher interface {
+	Publish(ctx context.Context, m redisbus.Message) (channels.Position, error)
+}
+
+// Options configure the interface. All fields but the last four are required.
+type Options struct {
+	Hub       *channels.Hub
+	Streams   *sse.Handler
+	Publisher Publisher
+	// Verifier checks tokens. Nil means that no key is configured: then nobody
+	// has a token, and only public channels can be read.
+	Verifier *auth.Verifier
+	// Open lets everyone read and publish on every channel that has a policy,
+	// token or not. For development on loopback only.
+	Open bool
+	// TokenCookie is the cookie that may carry the token. If empty,
+	// auth.DefaultCookie.
+	TokenCookie string
+	// MaxChannels is how many channels one connection may have. If zero, 200.
+	MaxChannels int
+	// MaxPayload is the longest payload that may be published, in bytes. If
+	// zero, redisbus.DefaultMaxPayload.
+	MaxPayload int
+	Dev        *Dev         // what --dev serves beside; nil for none
+	Logger     *slog.Logger // if nil, slog.Default()
+	Now        func() time.Time
+}
+
+type api struct {
+	Options
+}
+
+// New returns the handler of the public address.
+func New(o Options) http.Handler {
+	if o.MaxChannels == 0 {
+		o.MaxChannels = 200
+	}
+	if o.MaxPayload == 0 {
+		o.MaxPayload = redisbus.DefaultMaxPayload
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &api{o}
+	e := echo.New()
+	e.HTTPErrorHandler = a.fail
+	e.Use(a.recover)
+	if o.Dev != nil {
+		e.Use(loopbackOnly)
+	}
+	e.GET("/v1/events", a.subscribe)
+	e.POST("/v1/events", a.subscribe)
+	// Channel names may hold slashes, so the rest of the path is taken apart
+	// by channelPath.
+	e.GET("/v1/channels/*", a.history)
+	e.POST("/v1/channels/*", a.publish)
+	if o.Dev != nil {
+		o.Dev.routes(e)
+	}
+	return e
+}
+
+// recover turns a panic into an answer and a log line; it must not take the
+// other streams of the replica along.
+func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				if r == http.ErrAbortHandler {
+					panic(r)
+				}
+				a.Logger.Error("a request failed unexpectedly", "path", c.Request().URL.Path, "panic", r, "stack", stack())
+				err = problem(http.StatusInternalServerError, "the gateway failed to handle this request; its log says more")
+			}
+		}()
+		return next(c)
+	}
+}
+
+// identify verifies the request's token. Nobody is nil claims without error.
+func (a *api) identify(r *http.Request) (*auth.Claims, error) {
+	if a.Open || a.Verifier == nil {
+		return nil, nil
+	}
+	token, ok := auth.FromRequest(r, a.TokenCookie)
+	if !ok {
+		return nil, nil
+	}
+	claims, err := a.Verifier.Verify(r.Context(), token)
+	var bad *auth.TokenError
+	if errors.As(err, &bad) {
+		return nil, problem(http.StatusUnauthorized, bad.Error())
+	}
+	return claims, err
+}
+
+// maySubscribe returns nil where the holder of claims may read the channel,
+// otherwise a problem.
+func (a *api) maySubscribe(claims *auth.Claims, channel string) error {
+	policy, err := a.Hub.Policy(channel)
+	if err != nil {
+		return channelProblem(channel, err)
+	}
+	if a.Open {
+		return nil
+	}
+	switch auth.Decide(policy, claims, channel) {
+	case auth.Allowed:
+		return nil
+	case auth.NeedToken:
+		return problem(http.StatusUnauthorized, "channel "+quote(channel)+" needs a token: send Authorization: Bearer, the cookie "+a.cookieName()+", or the query parameter token")
+	}
+	return forbidden(channel)
+}
+
+func (a *api) cookieName() string {
+	if a.TokenCookie == "" {
+		return auth.DefaultCookie
+	}
+	return a.TokenCookie
+}

@@ -1,0 +1,99 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/redisbus"
+)
+
+// Problem is an answer by RFC 9457. It is an error that says itself what the
+// client gets to read.
+type Problem struct {
+	Type   string `json:"type"` // always about:blank: the status says what kind it is
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+
+	retryAfter int // seconds, for what is temporary
+}
+
+// Error returns the detail.
+func (p *Problem) Error() string { return p.Detail }
+
+func problem(status int, detail string) *Problem {
+	return &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}
+}
+
+func malformed(detail string) *Problem { return problem(http.StatusBadRequest, detail) }
+
+func temporary(detail string) *Problem {
+	p := problem(http.StatusServiceUnavailable, detail)
+	p.retryAfter = 2
+	return p
+}
+
+// forbidden is the same for a channel that does not exist and one that others
+// may read: which of the two it is, is nobody's business.
+func forbidden(channel string) *Problem {
+	return problem(http.StatusForbidden, "channel "+quote(channel)+" does not exist or is not allowed to you")
+}
+
+func channelProblem(channel string, err error) error {
+	var name *channels.NameError
+	switch {
+	case errors.As(err, &name):
+		return malformed(name.Error())
+	case errors.Is(err, channels.ErrUnknownChannel):
+		return forbidden(channel)
+	}
+	return err
+}
+
+func quote(s string) string { return strconv.QuoteToASCII(s) }
+
+// fail answers an error: the one place where errors become HTTP statuses.
+func (a *api) fail(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	var p *Problem
+	var routing *echo.HTTPError
+	switch {
+	case errors.As(err, &p):
+	case errors.Is(err, auth.ErrUnavailable):
+		p = temporary(auth.ErrUnavailable.Error())
+	case errors.Is(err, redisbus.ErrInvalid), errors.Is(err, redisbus.ErrRefused):
+		p = malformed(err.Error())
+	case errors.As(err, &routing):
+		p = problem(routing.Code, c.Request().Method+" "+c.Request().URL.Path+" is not served here")
+		if routing.Code == http.StatusMethodNotAllowed {
+			p.Detail = c.Request().Method + " is not allowed on " + c.Request().URL.Path
+		}
+	default:
+		p = temporary("Redis cannot be reached at the moment")
+		a.Logger.Warn("a request failed", "path", c.Request().URL.Path, "error", err)
+	}
+	h := c.Response().Header()
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="realtime-gateway"`)
+	}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	c.Response().WriteHeader(p.Status)
+	if c.Request().Method != http.MethodHead {
+		_ = json.NewEncoder(c.Response()).Encode(p)
+	}
+}
+
+func stack() string { return string(debug.Stack()) }

@@ -1,0 +1,58 @@
+package httpapi
+
+import (
+	"errors"
+
+	"github.com/labstack/echo/v4"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/sse"
+)
+
+// subscribe serves /v1/events: a stream, or one answer to a poll.
+func (a *api) subscribe(c echo.Context) error {
+	r := c.Request()
+	p, err := a.params(r)
+	if err != nil {
+		return err
+	}
+	claims, err := a.identify(r)
+	if errors.Is(err, auth.ErrUnavailable) && !p.poll {
+		a.takeOver(c)
+		a.Streams.Refuse(c.Response().Writer, sse.CloseUnavailable)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	session := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
+	if claims != nil {
+		session.User, session.Expires = claims.Subject, claims.Expires
+	}
+	for _, name := range p.channels {
+		if err := a.maySubscribe(claims, name); err != nil {
+			return err
+		}
+		policy, err := a.Hub.Policy(name)
+		if err != nil {
+			return channelProblem(name, err)
+		}
+		session.Requests = append(session.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
+	}
+	if p.poll {
+		reason, err := a.Streams.Poll(c.Response(), r, session)
+		if reason != "" {
+			return temporary("the gateway cannot answer at the moment: " + string(reason))
+		}
+		return err
+	}
+	a.takeOver(c)
+	return a.Streams.Stream(c.Response().Writer, r, session)
+}
+
+// takeOver tells echo that the answer is written past it.
+func (a *api) takeOver(c echo.Context) {
+	c.Response().Committed = true
+	c.Response().Status = 200
+}

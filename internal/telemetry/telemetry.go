@@ -1,0 +1,208 @@
+// Package telemetry turns the hooks of the core packages into OpenTelemetry
+// metrics, and serves them in Prometheus' text format. Labels come from closed
+// sets only: never a channel's or a user's name.
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/attribute"
+	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/redisbus"
+	"realtime-gateway/pkg/sse"
+)
+
+// Telemetry holds the instruments. Safe for concurrent use.
+type Telemetry struct {
+	provider *sdkmetric.MeterProvider
+	handler  http.Handler
+	meter    metric.Meter
+
+	eventsIn, gaps, missed, replays              metric.Int64Counter
+	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
+	writes, recorded, rejected                   metric.Int64Counter
+	age, lifetime, roundTrip                     metric.Float64Histogram
+	redisUp, recorderRoles                       metric.Int64Gauge
+}
+
+// New makes the instruments.
+func New(version string) (*Telemetry, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
+	if err != nil {
+		return nil, fmt.Errorf("telemetry: %w", err)
+	}
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))
+	t := &Telemetry{
+		provider: provider,
+		handler:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		meter:    provider.Meter("realtime-gateway", metric.WithInstrumentationVersion(version)),
+	}
+	return t, t.instruments()
+}
+
+func (t *Telemetry) instruments() error {
+	var errs []error
+	for _, c := range []struct {
+		to         *metric.Int64Counter
+		name, help string
+	}{
+		{&t.eventsIn, "gateway.events.in", "Events that entered the logs of this replica."},
+		{&t.gaps, "gateway.gaps", "Gaps that subscribers were told of, by reason."},
+		{&t.missed, "gateway.announcements.missed", "Times that announcements were missed and read from the stream."},
+		{&t.replays, "gateway.replays", "Replays and pages of replays served, by source."},
+		{&t.opened, "gateway.streams.opened", "Streams that began."},
+		{&t.closed, "gateway.streams.closed", "Streams that ended, by reason."},
+		{&t.refused, "gateway.streams.refused", "Streams that were refused for now, by reason."},
+		{&t.eventsOut, "gateway.events.out", "Events and gaps written to streams."},
+		{&t.bytesOut, "gateway.bytes.out", "Bytes written to streams."},
+		{&t.writes, "gateway.writes", "Writes to streams; each carries all that was pending."},
+		{&t.recorded, "gateway.plain.recorded", "Payloads that came by PUBLISH and were recorded by this replica, by role."},
+		{&t.rejected, "gateway.plain.rejected", "Payloads that came by PUBLISH and were dropped, by reason."},
+	} {
+		var err error
+		*c.to, err = t.meter.Int64Counter(c.name, metric.WithDescription(c.help))
+		errs = append(errs, err)
+	}
+	fine := metric.WithExplicitBucketBoundaries(.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
+	long := metric.WithExplicitBucketBoundaries(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 4*3600, 24*3600)
+	for _, h := range []struct {
+		to         *metric.Float64Histogram
+		name, help string
+		buckets    metric.HistogramOption
+	}{
+		{&t.age, "gateway.event.age", "Age of live events, by Redis' clock, when they entered the log of this replica.", fine},
+		{&t.lifetime, "gateway.stream.lifetime", "How long streams were open. A peak at one value is a proxy that cuts them.", long},
+		{&t.roundTrip, "gateway.redis.round_trip", "Duration of one call of Redis.", fine},
+	} {
+		var err error
+		*h.to, err = t.meter.Float64Histogram(h.name, metric.WithDescription(h.help), metric.WithUnit("s"), h.buckets)
+		errs = append(errs, err)
+	}
+	for _, g := range []struct {
+		to         *metric.Int64Gauge
+		name, help string
+	}{
+		{&t.redisUp, "gateway.redis.up", "1 while announcements are heard from Redis, otherwise 0."},
+		{&t.recorderRoles, "gateway.recorder.patterns", "Patterns of plain PUBLISH that this replica records, by role."},
+	} {
+		var err error
+		*g.to, err = t.meter.Int64Gauge(g.name, metric.WithDescription(g.help))
+		errs = append(errs, err)
+	}
+	for _, err := range errs {
+		if err != nil {
+			return fmt.Errorf("telemetry: %w", err)
+		}
+	}
+	return nil
+}
+
+// Observe adds gauges that are read when metrics are collected.
+func (t *Telemetry) Observe(connections, topics func() int) error {
+	for name, g := range map[string]struct {
+		help string
+		read func() int
+	}{
+		"gateway.connections": {"Streams and polls that are open.", connections},
+		"gateway.channels":    {"Channels that this replica is subscribed to.", topics},
+	} {
+		_, err := t.meter.Int64ObservableGauge(name, metric.WithDescription(g.help),
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				o.Observe(int64(g.read()))
+				return nil
+			}))
+		if err != nil {
+			return fmt.Errorf("telemetry: %w", err)
+		}
+	}
+	return nil
+}
+
+// Handler serves the metrics.
+func (t *Telemetry) Handler() http.Handler { return t.handler }
+
+// Shutdown flushes and ends the metrics.
+func (t *Telemetry) Shutdown(ctx context.Context) error { return t.provider.Shutdown(ctx) }
+
+var background = context.Background()
+
+// labels makes the sets of one label's values once.
+func labels[T ~string](name string, values ...T) map[T]metric.MeasurementOption {
+	m := make(map[T]metric.MeasurementOption, len(values))
+	for _, v := range values {
+		m[v] = metric.WithAttributeSet(attribute.NewSet(attribute.String(name, string(v))))
+	}
+	return m
+}
+
+// Channels returns the hooks of the hub.
+func (t *Telemetry) Channels() channels.Hooks {
+	reasons := labels("reason", channels.GapTrimmed, channels.GapExpired, channels.GapLost, channels.GapDropped, channels.GapCursor)
+	sources := labels("source", channels.FromLog, channels.FromHistory)
+	return channels.Hooks{
+		EventIn: func() { t.eventsIn.Add(background, 1) },
+		Gap:     func(r channels.GapReason) { t.gaps.Add(background, 1, reasons[r]) },
+		Missed:  func() { t.missed.Add(background, 1) },
+		Read:    func(s channels.ReplaySource) { t.replays.Add(background, 1, sources[s]) },
+		Lag:     func(d time.Duration) { t.age.Record(background, max(0, d.Seconds())) },
+	}
+}
+
+// Streams returns the hooks of the streams.
+func (t *Telemetry) Streams() sse.Hooks {
+	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable)
+	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseSlow, "client", "write")
+	return sse.Hooks{
+		Opened: func() { t.opened.Add(background, 1) },
+		Closed: func(reason string, open time.Duration) {
+			t.closed.Add(background, 1, ends[sse.CloseReason(reason)])
+			t.lifetime.Record(background, open.Seconds())
+		},
+		Refused: func(r sse.CloseReason) { t.refused.Add(background, 1, refusals[r]) },
+		Wrote: func(events, bytes int) {
+			t.writes.Add(background, 1)
+			t.eventsOut.Add(background, int64(events))
+			t.bytesOut.Add(background, int64(bytes))
+		},
+	}
+}
+
+// Redis returns the hooks of the bus.
+func (t *Telemetry) Redis() redisbus.Hooks {
+	roles := labels("role", "first", "second")
+	reasons := labels("reason", "payload", "overload")
+	return redisbus.Hooks{
+		State: func(up bool) {
+			var n int64
+			if up {
+				n = 1
+			}
+			t.redisUp.Record(background, n)
+		},
+		Recorded: func(first bool) {
+			role := "second"
+			if first {
+				role = "first"
+			}
+			t.recorded.Add(background, 1, roles[role])
+		},
+		Rejected: func(reason string) { t.rejected.Add(background, 1, reasons[reason]) },
+		Roles: func(first, second int) {
+			t.recorderRoles.Record(background, int64(first), roles["first"])
+			t.recorderRoles.Record(background, int64(second), roles["second"])
+		},
+		RTT: func(d time.Duration) { t.roundTrip.Record(background, d.Seconds()) },
+	}
+}
