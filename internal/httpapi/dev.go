@@ -20,7 +20,7 @@ type Dev struct {
 func (d *Dev) routes(e *echo.Echo) {
 	e.GET("/dev/info", func(c echo.Context) error { return answerJSON(c, d.Info()) })
 	e.GET("/dev/replicas", func(c echo.Context) error { return answerJSON(c, d.Replicas()) })
-	e.GET("/*", echo.WrapHandler(d.Page))
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/*", echo.WrapHandler(d.Page))
 }
 
 // loopbackOnly lets pages of this machine use every development gateway on it,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
 )
 
 // Cursor is a connection's exact position in every channel it has read, as
@@ -77,7 +78,8 @@ func ParseCursor(text string) (Cursor, error) {
 		return Cursor{}, fmt.Errorf("%w: it has %d bytes, allowed are %d", ErrCursor, len(text), MaxCursorLen)
 	}
 	raw, err := cursorText.DecodeString(text[1:])
-	if text[0] < '1' || text[0] > '9' || err != nil {
+	// The decoder skips line ends.
+	if text[0] < '1' || text[0] > '9' || err != nil || strings.ContainsAny(text, "\r\n") {
 		return Cursor{}, fmt.Errorf("%w: send back the id of the last event unchanged", ErrCursor)
 	}
 	if text[0] != cursorVersion {

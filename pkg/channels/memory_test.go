@@ -1,0 +1,407 @@
+package channels
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// store is the Redis of these tests: streams, and who listens to them.
+type store struct {
+	mu      sync.Mutex
+	streams map[string]*stream
+	brokers []*memory
+	size    int           // as historySize
+	ttl     time.Duration // as historyTTL
+	reads   int           // how often anything was read
+}
+
+type stream struct {
+	entries []Event
+	top     Position
+}
+
+func newStore(size int, ttl time.Duration) *store {
+	return &store{streams: make(map[string]*stream), size: size, ttl: ttl}
+}
+
+func (s *store) stream(channel string) *stream {
+	if s.streams[channel] == nil {
+		s.streams[channel] = &stream{}
+	}
+	return s.streams[channel]
+}
+
+// after returns a position for now, above p.
+func after(p Position) Position {
+	now := Position{Millis: uint64(time.Now().UnixMilli())}
+	if !p.Less(now) {
+		now = Position{p.Millis, p.Seq + 1}
+	}
+	return now
+}
+
+// publish appends an event and announces it to every broker that is not deaf.
+func (s *store) publish(channel, payload string, change ...func(*Event)) Position {
+	s.mu.Lock()
+	st := s.stream(channel)
+	e := Event{Position: after(st.top), Prev: st.top, Payload: payload}
+	for _, c := range change {
+		c(&e)
+	}
+	st.top = e.Position
+	st.entries = append(st.entries, e)
+	s.trimLocked(st)
+	var hearing []*memory
+	for _, b := range s.brokers {
+		if b.hears(channel) {
+			hearing = append(hearing, b)
+		}
+	}
+	s.mu.Unlock()
+	for _, b := range hearing {
+		b.hub.Announced(channel, e)
+	}
+	return e.Position
+}
+
+func (s *store) trimLocked(st *stream) {
+	if n := len(st.entries) - s.size; n > 0 {
+		st.entries = st.entries[n:]
+	}
+	oldest := uint64(time.Now().Add(-s.ttl).UnixMilli())
+	for s.ttl > 0 && len(st.entries) > 0 && st.entries[0].Position.Millis < oldest {
+		st.entries = st.entries[1:]
+	}
+}
+
+// lose removes the newest n events, as a failover to a replica behind does.
+func (s *store) lose(channel string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stream(channel)
+	st.entries = st.entries[:len(st.entries)-n]
+	st.top = Position{}
+	if m := len(st.entries); m > 0 {
+		st.top = st.entries[m-1].Position
+	}
+}
+
+func (s *store) readCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+// memory is a Broker over a store, with faults.
+type memory struct {
+	store *store
+	hub   *Hub
+
+	// Guarded by store.mu.
+	wanted     map[string]bool
+	confirmed  map[string]bool
+	down       bool // the connection to Redis is gone
+	drop       int  // so many announcements are lost without anyone's noticing
+	unconfirms int
+	err        error // of every read
+}
+
+func (s *store) broker() *memory {
+	b := &memory{store: s, wanted: make(map[string]bool), confirmed: make(map[string]bool)}
+	s.brokers = append(s.brokers, b)
+	return b
+}
+
+func (b *memory) hears(channel string) bool {
+	if b.down || !b.confirmed[channel] {
+		return false
+	}
+	if b.drop > 0 {
+		b.drop--
+		return false
+	}
+	return true
+}
+
+func (b *memory) Subscribe(channel string, _ bool) {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	b.wanted[channel] = true
+	if !b.down {
+		go b.confirm(channel)
+	}
+}
+
+func (b *memory) confirm(channel string) {
+	b.store.mu.Lock()
+	standing := b.wanted[channel] && !b.down
+	b.confirmed[channel] = standing
+	b.store.mu.Unlock()
+	if standing {
+		b.hub.Confirmed(channel)
+	}
+}
+
+func (b *memory) Unsubscribe(channel string, _ bool) {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	delete(b.wanted, channel)
+	delete(b.confirmed, channel)
+	b.unconfirms++
+}
+
+func (b *memory) CheckChannel(string) error { return nil }
+
+func (b *memory) Ready() bool {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	return !b.down
+}
+
+// setDown cuts or restores the connection to Redis.
+func (b *memory) setDown(down bool) {
+	b.store.mu.Lock()
+	b.down = down
+	var list []string
+	for c := range b.wanted {
+		list = append(list, c)
+		b.confirmed[c] = false
+	}
+	b.store.mu.Unlock()
+	if down {
+		b.hub.Deaf(list)
+		return
+	}
+	for _, c := range list {
+		b.confirm(c)
+	}
+}
+
+// read waits while Redis is away, as the real broker does.
+func (b *memory) read(ctx context.Context, what func() error) error {
+	for {
+		b.store.mu.Lock()
+		b.store.reads++
+		if !b.down {
+			err := b.err
+			if err == nil {
+				err = what()
+			}
+			b.store.mu.Unlock()
+			return err
+		}
+		b.store.mu.Unlock()
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (b *memory) Open(ctx context.Context, channel string) (p Position, err error) {
+	err = b.read(ctx, func() error {
+		st := b.store.stream(channel)
+		if st.top.IsZero() {
+			st.top = after(Position{})
+		}
+		b.store.trimLocked(st)
+		p = st.top
+		return nil
+	})
+	return p, err
+}
+
+func (b *memory) Tops(ctx context.Context, names []string) ([]Position, error) {
+	tops := make([]Position, len(names))
+	for i, name := range names {
+		var err error
+		if tops[i], err = b.Open(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	return tops, nil
+}
+
+func (b *memory) Read(ctx context.Context, channel string, after Position, limit int) (list []Event, err error) {
+	err = b.read(ctx, func() error {
+		for _, e := range b.store.stream(channel).entries {
+			if after.Less(e.Position) && len(list) < limit {
+				list = append(list, e)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+func (b *memory) Tail(ctx context.Context, channel string, limit int) (list []Event, err error) {
+	err = b.read(ctx, func() error {
+		entries := b.store.stream(channel).entries
+		list = slices.Clone(entries[max(0, len(entries)-limit):])
+		return nil
+	})
+	return list, err
+}
+
+// encodePayload stands for package sse: the frame is the payload.
+func encodePayload(_ string, e *Event) Encoded {
+	return Encoded{Frame: []byte(e.Payload), JSON: []byte(e.Payload)}
+}
+
+// replica is a hub over the store, running until the test ends.
+type replica struct {
+	*memory
+	hub  *Hub
+	stop func()
+}
+
+func (s *store) replica(t *testing.T, policies Policies, change ...func(*Options)) *replica {
+	t.Helper()
+	b := s.broker()
+	o := Options{Broker: b, Policies: policies, Encode: encodePayload, CheckInterval: time.Second}
+	for _, c := range change {
+		c(&o)
+	}
+	b.hub = NewHub(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.hub.Run(ctx)
+	}()
+	r := &replica{memory: b, hub: b.hub, stop: func() { cancel(); <-ended }}
+	t.Cleanup(r.stop)
+	return r
+}
+
+// bell is a Waker that a test can wait for.
+type bell chan struct{}
+
+func (b bell) Wake() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// client is one subscriber, and what it was given.
+type client struct {
+	t    *testing.T
+	sub  *Subscriber
+	bell bell
+}
+
+func (r *replica) connect(t *testing.T, requests ...Request) *client {
+	t.Helper()
+	c := &client{t: t, bell: make(bell, 1)}
+	var err error
+	if c.sub, err = r.hub.Subscribe(c.bell, requests); err != nil {
+		t.Fatalf("subscribe: %v", err)
+	}
+	for !c.sub.Begun(time.Now()) {
+		c.wait("the channels to be joined")
+	}
+	return c
+}
+
+// resume connects with the position of each channel in a cursor.
+func (r *replica) resume(t *testing.T, cursor string, names ...string) *client {
+	t.Helper()
+	parsed, err := ParseCursor(cursor)
+	if err != nil {
+		t.Fatalf("cursor: %v", err)
+	}
+	var requests []Request
+	for _, name := range names {
+		request := Request{Channel: name}
+		if p, ok := parsed.Position(name); ok {
+			request.Start.Resume = &p
+		}
+		requests = append(requests, request)
+	}
+	return r.connect(t, requests...)
+}
+
+func (c *client) wait(what string) {
+	c.t.Helper()
+	select {
+	case <-c.bell:
+	case <-time.After(time.Minute):
+		c.t.Fatalf("waited in vain for %s", what)
+	}
+}
+
+// take fetches until there were at least n deliveries, as text: an event's
+// payload, or "gap reason(count)".
+func (c *client) take(n int) []string {
+	c.t.Helper()
+	var got []string
+	for {
+		got = append(got, c.now()...)
+		if len(got) >= n {
+			return got
+		}
+		c.wait(fmt.Sprintf("delivery %d of %d, after %v", len(got)+1, n, got))
+	}
+}
+
+// now fetches what is there.
+func (c *client) now() []string {
+	c.t.Helper()
+	deliveries, err := c.sub.Next(time.Now(), nil, 1000)
+	if err != nil {
+		c.t.Fatalf("next: %v", err)
+	}
+	return c.texts(deliveries)
+}
+
+func (c *client) texts(deliveries []Delivery) []string {
+	var got []string
+	for i := range deliveries {
+		d := &deliveries[i]
+		c.sub.Advance(d)
+		if d.Gap != nil {
+			got = append(got, fmt.Sprintf("gap %s(%d)", d.Gap.Reason, d.Gap.Count))
+		} else {
+			got = append(got, string(d.Entry.Encoded.Frame))
+		}
+	}
+	return got
+}
+
+func (c *client) cursor() string { return string(c.sub.AppendCursor(nil)) }
+
+func (c *client) want(want ...string) {
+	c.t.Helper()
+	if got := c.take(len(want)); !slices.Equal(got, want) {
+		c.t.Fatalf("got %v, want %v", got, want)
+	}
+}
+
+func policies(t *testing.T, list ...Policy) Policies {
+	t.Helper()
+	for i := range list {
+		if list[i].Pattern.String() == "" {
+			list[i].Pattern = pattern(t, "**")
+		}
+	}
+	ps, err := NewPolicies(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ps
+}
+
+func pattern(t *testing.T, s string) Pattern {
+	t.Helper()
+	p, err := ParsePattern(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
