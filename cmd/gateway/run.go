@@ -106,6 +106,7 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 		return err
 	}
 	log := newLogger(cfg, p.errOut)
+	quietRedisClient(log)
 	for _, w := range warnings {
 		log.Warn("configuration", "warning", w)
 	}

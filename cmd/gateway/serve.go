@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
-
-	"crypto/rand"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
@@ -93,7 +92,7 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 
 	select {
 	case <-ctx.Done():
-		log.Info("leaving", "streams", g.streams.Connections(), "drain", cfg.DrainTime)
+		log.Info("leaving", "streams", g.streams.Connections(), "drain", cfg.DrainTime.String())
 	case <-parts.failed:
 	}
 	err = g.leave()

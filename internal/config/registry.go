@@ -50,7 +50,7 @@ var registry = declare(
 		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
 	decl{nameConfig, "", "", "YAML `file` with channel policies and further settings",
 		func(c *Config) value { return textValue{&c.ConfigFile} }},
-	decl{"drain-time", "20s", "", "how long a leaving replica takes to close its streams",
+	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams",
 		func(c *Config) value { return durationValue{&c.DrainTime, 0, 10 * time.Minute} }},
 	decl{"log-level", "info", "", "least severe `level` that is logged",
 		func(c *Config) value { return levelValue{&c.LogLevel} }},

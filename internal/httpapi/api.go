@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -65,7 +66,7 @@ func New(o Options) http.Handler {
 	a := &api{o}
 	e := echo.New()
 	e.HTTPErrorHandler = a.fail
-	e.Use(a.recover)
+	e.Use(a.recover, limitBody)
 	if o.Dev != nil {
 		e.Use(loopbackOnly)
 	}
@@ -96,6 +97,39 @@ func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
 		}()
 		return next(c)
 	}
+}
+
+// bodyTimeout is how long a request body may take to arrive.
+const bodyTimeout = 10 * time.Second
+
+// limitBody keeps slow senders from holding a request open. The deadline is
+// lifted with the body's end, because a stream may follow.
+func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if r.Body == nil || r.Body == http.NoBody {
+			return next(c)
+		}
+		control := http.NewResponseController(c.Response().Writer)
+		if control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+			r.Body = &timedBody{r.Body, control}
+		}
+		return next(c)
+	}
+}
+
+type timedBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+// Read implements io.Reader.
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // identify verifies the request's token. Nobody is nil claims without error.
