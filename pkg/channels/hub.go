@@ -287,8 +287,8 @@ func (h *Hub) Deaf(channels []string) {
 func (h *Hub) spawn(job func(context.Context)) bool { return h.work.do(job) }
 
 func (h *Hub) failed(what, channel string, err error) {
-	if errors.Is(err, context.Canceled) {
-		return
+	if errors.Is(err, context.Canceled) || !h.broker.Ready() {
+		return // ending, or an outage, which the broker reports once
 	}
 	h.log.Warn("cannot "+what, "channel", channel, "error", err)
 }

@@ -439,6 +439,28 @@ func TestFailedReadIsTriedAgain(t *testing.T) {
 	})
 }
 
+func TestFailedReplayIsTriedAgain(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		s.publish("a", "0")
+		start := s.streams["a"].top
+		s.publishNumbers("a", 1, 2)
+		r.connect(t, Request{Channel: "a"})
+		s.mu.Lock()
+		r.err = errors.New("no memory")
+		s.mu.Unlock()
+		c := r.connect(t, Request{Channel: "a", Start: Start{Resume: &start}})
+		synctest.Wait()
+		if got := c.now(); got != nil {
+			t.Errorf("got %v", got)
+		}
+		time.Sleep(5 * time.Second)
+		s.mu.Lock()
+		r.err = nil
+		s.mu.Unlock()
+		c.want("1", "2")
+	})
+}
+
 func TestHistoryPages(t *testing.T) {
 	scenario(t, Policy{HistorySize: 10}, func(t *testing.T, s *store, r *replica) {
 		first := s.publish("a", "0")

@@ -63,6 +63,7 @@ func (t *topic) read(ctx context.Context, p *page) {
 	}()
 	if err != nil {
 		p.err = err
+		t.dirty = true // has the next check of the tops try again
 		t.hub.failed("read history", t.channel, err)
 		return
 	}

@@ -77,8 +77,7 @@ func (s *Subscriber) Len() int { return len(s.subs) }
 
 // Next appends what is ready to out, about limit deliveries, the channels in
 // turn. Nothing appended means that there is nothing until the next Wake. The
-// error is ErrSlow, or that of a replay that Redis refused; what was appended
-// before it is valid.
+// error is ErrSlow; what was appended before it is valid.
 func (s *Subscriber) Next(now time.Time, out []Delivery, limit int) ([]Delivery, error) {
 	for range s.subs {
 		i := s.turn % len(s.subs)

@@ -54,7 +54,7 @@ func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 		switch s.stage {
 		case starting:
 			if !s.start(now) {
-				return out, s.pageError()
+				return out, nil
 			}
 		case replaying:
 			if s.page == nil {
@@ -69,8 +69,10 @@ func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 			if !s.page.ready {
 				return out, nil
 			}
-			if err := s.pageError(); err != nil {
-				return out, err
+			if s.page.err != nil {
+				// The stream stays open; the next fill that succeeds wakes it up.
+				s.page = nil
+				return out, nil
 			}
 			for s.pageAt < len(s.page.entries) && len(out) < limit {
 				out = s.give(now, at, s.page.entries[s.pageAt], out)
@@ -87,13 +89,6 @@ func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 		}
 	}
 	return out, nil
-}
-
-func (s *Subscription) pageError() error {
-	if s.page != nil && s.page.ready {
-		return s.page.err
-	}
-	return nil
 }
 
 // start finds the first position, and reports whether it is known.
@@ -134,7 +129,11 @@ func (s *Subscription) startInPast(now time.Time) bool {
 		}
 		s.page = t.request(key, s.waker)
 	}
-	if !s.page.ready || s.page.err != nil {
+	if !s.page.ready {
+		return false
+	}
+	if s.page.err != nil {
+		s.page = nil
 		return false
 	}
 	s.pos = s.page.start

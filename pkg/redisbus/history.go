@@ -13,8 +13,15 @@ import (
 
 var readRetry = retry.Policy{Initial: 20 * time.Millisecond, Max: 2 * time.Second}
 
-// try runs a call until Redis answers it, or ctx ends.
+// tryFor bounds the attempts of one call. Redis may be away for longer, but who
+// waits here keeps others from trying; they ask again when it is back.
+const tryFor = 10 * time.Second
+
+// try runs a call until Redis answers it, for tryFor at most, or until ctx
+// ends.
 func (b *Bus) try(ctx context.Context, what, channel string, op func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
 	err := readRetry.Do(ctx, func(ctx context.Context) error {
 		begin := time.Now()
 		err := op(ctx)

@@ -49,7 +49,7 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 			}
 		}
 		if err != nil && len(deliveries) == 0 {
-			return CloseUnavailable, nil
+			return CloseSlow, nil
 		}
 		if len(deliveries) > 0 || !waiting {
 			break

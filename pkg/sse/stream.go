@@ -108,11 +108,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			}
 			heartbeat.Reset(h.heartbeatDelay())
 		}
-		switch {
-		case errors.Is(err, channels.ErrSlow):
+		if err != nil {
 			return bye(CloseSlow)
-		case err != nil:
-			return bye(CloseUnavailable)
 		}
 		if more {
 			// Even with events without end the stream must hear when to stop.
@@ -136,9 +133,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
 			// What came before the end is still delivered.
-			if _, err := h.fetch(sub, &pending, out); err != nil {
-				reason = CloseUnavailable
-			}
+			_, _ = h.fetch(sub, &pending, out)
 			return bye(reason)
 		case <-r.Context().Done():
 			return endedByClient
@@ -146,7 +141,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	}
 }
 
-// fetch encodes what is ready, and reports whether there may be more.
+// fetch encodes what is ready, and reports whether there may be more. The
+// error is channels.ErrSlow.
 func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more bool, err error) {
 	*pending, err = sub.Next(h.o.Now(), (*pending)[:0], batch)
 	for i := range *pending {
