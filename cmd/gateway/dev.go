@@ -102,8 +102,8 @@ Publish, each on its own:
   curl -d '{"type":"greeting","data":"hi"}' 'http://%[1]s/v1/channels/hello:world/events'
   redis-cli -h %[5]s -p %[6]s FCALL gateway_publish 1 %[7]s:hello:world '{"type":"greeting","data":"hi"}'
   redis-cli -h %[5]s -p %[6]s PUBLISH hello:world 'plain text works too'
-A second replica, which takes over when you stop one:
-  gateway --dev --addr 127.0.0.1:%[8]s --redis-url redis://%[2]s
+A second replica on the same Redis; stop it, and its page moves here:
+  go run ./cmd/gateway --dev --addr 127.0.0.1:%[8]s --redis-url redis://%[2]s
 
 `, d.addr, d.redisAddr, kind, d.opsAddr, host, port, d.prefix, nextPort(publicPort))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"regexp"
 	"strings"
 
@@ -30,6 +31,7 @@ type program struct {
 // run executes the command line args (without the program's name) until it is
 // done or ctx is, and returns the exit code.
 func run(ctx context.Context, args, environ []string, out, errOut io.Writer) int {
+	quietRedisClient(slog.New(slog.DiscardHandler)) // errors are returned, too
 	p := &program{environ: environ, out: out, errOut: errOut}
 	root := p.command()
 	root.SetOut(out)

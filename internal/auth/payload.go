@@ -94,8 +94,8 @@ func (p *payload) rights(raw json.RawMessage) error {
 		into *[]channels.Pattern
 	}{{"subscribe", &p.subscribe}, {"publish", &p.publish}} {
 		raw, ok := fields[list.name]
-		if !ok {
-			continue
+		if !ok || string(raw) == "null" {
+			continue // many libraries write an empty list as null
 		}
 		path := "gateway." + list.name
 		var sources []*string // pointers, because null would pass for ""

@@ -84,7 +84,7 @@ func (c *Config) checkServing() error {
 		return nil
 	}
 	for i, p := range c.Channels {
-		if p.Subscribe == channels.AccessToken || p.Subscribe == channels.AccessAuthenticated {
+		if p.Subscribe != channels.AccessPublic || p.Pattern.HasSubject() {
 			return errorf("", "the channels %s (%v) take a token, and nothing verifies one: set one of --jwt-secret, --jwt-public-key-file and --jwks-url, "+
 				"or GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY_FILE, GATEWAY_JWKS_URL", p.Pattern, c.policySources[i])
 		}
@@ -118,9 +118,6 @@ func isLoopback(hostPort string) bool {
 func (c *Config) checkPolicies() (warnings []string) {
 	for i, p := range c.Channels {
 		at := c.policySources[i].String()
-		if p.Subscribe == channels.AccessPublic && p.Pattern.HasSubject() {
-			warnings = append(warnings, at+" has {sub} in the pattern "+p.Pattern.String()+" and is public: anyone may read everyone's channel")
-		}
 		for j := range i {
 			if covers(c.Channels[j].Pattern, p.Pattern) {
 				warnings = append(warnings, at+" never applies: "+c.Channels[j].Pattern.String()+" ("+c.policySources[j].String()+") matches first whatever "+p.Pattern.String()+" matches")

@@ -169,7 +169,6 @@ func TestWarnings(t *testing.T) {
 	one(t, load(t, nil, withRedis, "channels:\n# - pattern: a\n"), "every channel is refused")
 	one(t, load(t, []string{"--jwt-secret=short"}, withRedis, publicChannels), "flag --jwt-secret is shorter than 32 bytes")
 	one(t, load(t, []string{secret + "\n"}, withRedis, publicChannels), "white space")
-	one(t, load(t, nil, withRedis, "channels:\n- {pattern: 'user:{sub}', subscribe: public}"), "gateway.yaml:2 has {sub} in the pattern user:{sub} and is public")
 	one(t, load(t, []string{secret}, withRedis, "channels:\n- {pattern: 'a:**'}\n- {pattern: 'a:b:{sub}'}"), "gateway.yaml:3 never applies: a:** (gateway.yaml:2)")
 	one(t, load(t, nil, withRedis, "channels:\n- pattern: a\n  subscribe: public\n  historySize: 5\n  historyTTL: 0s"), "historyTTL in gateway.yaml:5 is 0, which means the default of 1h")
 	none(t, load(t, nil, withRedis, "channels:\n- {pattern: a, subscribe: public, historySize: 0, historyTTL: 0s}"))

@@ -20,6 +20,7 @@ type Dev struct {
 func (d *Dev) routes(e *echo.Echo) {
 	e.GET("/dev/info", func(c echo.Context) error { return answerJSON(c, d.Info()) })
 	e.GET("/dev/replicas", func(c echo.Context) error { return answerJSON(c, d.Replicas()) })
+	e.Any("/v1/*", func(echo.Context) error { return echo.ErrNotFound })
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/*", echo.WrapHandler(d.Page))
 }
 

@@ -58,6 +58,9 @@ func fromQuery(r *http.Request) (text, error) {
 	if err != nil {
 		return text{}, malformed("the query is malformed: " + err.Error())
 	}
+	if err := misspelt(q); err != nil {
+		return text{}, err
+	}
 	t := text{channels: q["channel"]}
 	for name, to := range map[string]*string{
 		"lastEventId": &t.lastEventID, "lastN": &t.lastN, "maxAge": &t.maxAge, "heartbeat": &t.beat, "mode": &t.mode,
@@ -68,6 +71,21 @@ func fromQuery(r *http.Request) (text, error) {
 		*to = q.Get(name)
 	}
 	return t, nil
+}
+
+// misspelt refuses a parameter that differs from one of ours in case or
+// hyphens only: ignoring a lasteventid would lose events without a word. Others
+// are ignored, as caches and proxies add some of their own.
+func misspelt(q url.Values) error {
+	for given := range q {
+		folded := strings.NewReplacer("-", "", "_", "").Replace(given)
+		for _, name := range []string{"channel", "lastEventId", "lastN", "maxAge", "heartbeat", "mode", "token"} {
+			if given != name && strings.EqualFold(folded, name) {
+				return malformed("there is no parameter " + quote(given) + ", did you mean " + name + "?")
+			}
+		}
+	}
+	return nil
 }
 
 func fromBody(r *http.Request) (text, error) {

@@ -43,7 +43,11 @@ func (a *api) subscribe(c echo.Context) error {
 	if p.poll {
 		reason, err := a.Streams.Poll(c.Response(), r, session)
 		if reason != "" {
-			return temporary("the gateway cannot answer at the moment: " + string(reason))
+			return temporary(map[sse.CloseReason]string{
+				sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",
+				sse.CloseUnavailable: "Redis cannot be reached at the moment",
+				sse.CloseSlow:        "the channel was faster than this answer: ask again",
+			}[reason])
 		}
 		return err
 	}

@@ -114,8 +114,9 @@ func (b *Bus) Leave(ctx context.Context) error { return b.record.leave(ctx) }
 // Replicas returns the names of the live replicas, as last seen.
 func (b *Bus) Replicas() []string { return b.record.replicas() }
 
-// Ready tells whether events are heard and the library is loaded.
-func (b *Bus) Ready() bool { return b.link.up.Load() && b.loaded.Load() }
+// Ready tells whether events are heard, plain ones too, and the library is
+// loaded.
+func (b *Bus) Ready() bool { return b.link.up.Load() && b.loaded.Load() && b.record.hearing.Load() }
 
 // CheckChannel implements channels.Broker.
 func (b *Bus) CheckChannel(channel string) error { return b.keys.check(channel) }
@@ -149,7 +150,9 @@ func (b *Bus) keepLoaded(ctx context.Context) {
 			b.changed(false, fmt.Errorf("load the library: %w", err))
 		} else {
 			backoff.Reset()
-			b.loaded.Store(true)
+			if !b.loaded.Swap(true) {
+				b.record.beatNow()
+			}
 			b.changed(true, nil)
 		}
 		select {

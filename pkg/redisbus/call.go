@@ -35,13 +35,15 @@ func isUnloaded(err error) bool {
 	return strings.HasPrefix(text, "NOSCRIPT") || strings.Contains(text, "Function not found")
 }
 
-// isUnsupported tells whether this Redis does not do the command at all, or
-// not for us.
+// isUnsupported tells whether this Redis does not do functions at all, or not
+// for us. That a key is not for us is another matter.
 func isUnsupported(err error) bool {
 	if err == nil {
 		return false
 	}
-	return strings.HasPrefix(strings.ToLower(err.Error()), "err unknown command") || redis.IsPermissionError(err)
+	text := strings.ToLower(err.Error())
+	return strings.HasPrefix(text, "err unknown command") ||
+		redis.IsPermissionError(err) && (strings.Contains(text, "run the 'fcall") || strings.Contains(text, "run the 'function"))
 }
 
 // isRefusal tells whether Redis understood and will say the same again. What

@@ -118,6 +118,12 @@ local function top(key)
   end
 end
 
+-- clock is the Redis time as a position, with the microseconds as sequence.
+local function clock()
+  local time = redis.call('TIME')
+  return string.format('%.0f-%.0f', time[1] * 1000 + math.floor(time[2] / 1000), time[2] % 1000)
+end
+
 local function millis(position)
   return tonumber(string.match(position, '^%d+'))
 end
@@ -132,8 +138,11 @@ end
 local function put(key, policy, payload, event_id, event_type, ttl, recorded)
   local position, prev
   if policy.size > 0 then
-    prev = top(key) or '0-0'
-    local entry = {'XADD', key, 'MAXLEN', '=', policy.size, '*', 'p', prev, 'd', payload}
+    prev = top(key)
+    -- Redis would begin a stream with sequence 0, and a stream that was deleted
+    -- and begun anew within a millisecond would give out a position twice.
+    local entry = {'XADD', key, 'MAXLEN', '=', policy.size, prev and '*' or clock(), 'p', prev or '0-0', 'd', payload}
+    prev = prev or '0-0'
     if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
     if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
     if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
@@ -147,10 +156,8 @@ local function put(key, policy, payload, event_id, event_type, ttl, recorded)
       trim_by_age(key, policy, now)
     end
   else
-    -- Without history there is no stream to number the event: its position is
-    -- the time, with the microseconds as sequence.
-    local time = redis.call('TIME')
-    position = string.format('%.0f-%.0f', time[1] * 1000 + math.floor(time[2] / 1000), time[2] % 1000)
+    -- Without history there is no stream to number the event.
+    position = clock()
     prev = '-'
   end
   redis.call(ANNOUNCE, key, '1 ' .. position .. ' ' .. prev .. ' ' .. (ttl or '0') .. ' '
@@ -214,7 +221,7 @@ local function record(keys, args)
   if wrong then return fail(wrong) end
   if policy.size == 0 then return fail('"' .. channel .. '" has no history to record in') end
   local digest = redis.sha1hex(args[1])
-  local seen = PREFIX .. '.seen:{' .. keys[1] .. '}::' .. digest
+  local seen = PREFIX .. '.plain:{' .. keys[1] .. '}:' .. digest
   local newest = redis.call('GET', seen)
   if newest then
     local position, recorder = string.match(newest, '^(%S+) (.*)$')
@@ -242,7 +249,7 @@ local function open(keys, args)
     local time = redis.call('TIME')
     trim_by_age(key, policy, time[1] * 1000 + math.floor(time[2] / 1000))
   else
-    position = redis.call('XADD', key, '*', 'g', '')
+    position = redis.call('XADD', key, clock(), 'g', '')
     redis.call('XDEL', key, position)
   end
   redis.call('PEXPIRE', key, policy.life)

@@ -10,7 +10,8 @@ import (
 const DefaultPrefix = "gw"
 
 // keys makes every name that the gateway uses in Redis. Beside it only
-// gateway.lua knows names, made in the same way: {prefix}.seen:{stream}:… .
+// gateway.lua makes names, in the same way: {prefix}.seen:{stream}:<event id> and
+// {prefix}.plain:{stream}:<digest>.
 type keys struct{ prefix string }
 
 // stream is the channel's stream, the key that publishers declare. It is also

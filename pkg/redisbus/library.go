@@ -42,6 +42,7 @@ var entryPoints = []struct{ function, lua string }{
 // library is gateway.lua with a gateway's settings: as a function library and
 // as scripts.
 type library struct {
+	prefix  string
 	code    string // settings and source, the same for both
 	digest  string // of code
 	scripts map[string]script
@@ -65,7 +66,7 @@ func newLibrary(prefix string, maxPayload int, policies channels.Policies) *libr
 	}
 	b.WriteString("}\n")
 	b.WriteString(source)
-	l := &library{code: b.String(), scripts: make(map[string]script)}
+	l := &library{prefix: prefix, code: b.String(), scripts: make(map[string]script)}
 	l.digest = sha1hex(l.code)
 	for _, e := range entryPoints {
 		text := l.code + "return " + e.lua + "(KEYS, ARGV)\n"
@@ -81,30 +82,41 @@ func (l *library) functions(stamp int64) string {
 	b.WriteString("#!lua name=gateway\n")
 	b.WriteString(l.code)
 	for _, e := range entryPoints {
-		fmt.Fprintf(&b, "redis.register_function('%s', %s)\n", e.function, e.lua)
+		// Opening and joining only write what frees memory or is tiny; they have
+		// to work when Redis is full, or nobody could read what it holds.
+		flags := ""
+		if e.function == fnOpen || e.function == fnJoin {
+			flags = "'allow-oom'"
+		}
+		fmt.Fprintf(&b, "redis.register_function{function_name='%s', callback=%s, flags={%s}}\n", e.function, e.lua, flags)
 	}
 	fmt.Fprintf(&b, "redis.register_function{function_name='%s', flags={'no-writes'}, callback=function() return '%s' end}\n",
 		fnInfo, l.info(stamp))
 	return b.String()
 }
 
-// info identifies a loaded library: version, settings and stamp.
+// info identifies a loaded library: version, prefix, settings and stamp.
 func (l *library) info(stamp int64) string {
-	return fmt.Sprintf("%d %s %d", libraryVersion, l.digest, stamp)
+	return fmt.Sprintf("%d %s %s %d", libraryVersion, l.prefix, l.digest, stamp)
 }
 
 // outdates tells whether this library should replace the one that gave info.
-func (l *library) outdates(info string, stamp int64) bool {
+// The error says that it belongs to another installation: a Redis has one
+// library of a name, whatever the prefix.
+func (l *library) outdates(info string, stamp int64) (bool, error) {
 	var version int
-	var digest string
+	var prefix, digest string
 	var loaded int64
-	if _, err := fmt.Sscanf(info, "%d %s %d", &version, &digest, &loaded); err != nil {
-		return true
+	if _, err := fmt.Sscanf(info, "%d %s %s %d", &version, &prefix, &digest, &loaded); err != nil {
+		return true, nil
+	}
+	if prefix != l.prefix {
+		return false, fmt.Errorf("this Redis serves a gateway with the prefix %q, and cannot serve one with %q beside it: use another Redis, or, if that gateway is gone, FUNCTION DELETE gateway", prefix, l.prefix)
 	}
 	if version != libraryVersion {
-		return version < libraryVersion
+		return version < libraryVersion, nil
 	}
-	return digest != l.digest && loaded < stamp
+	return digest != l.digest && loaded < stamp, nil
 }
 
 // luaPattern translates a channel pattern; {sub} stands for any segment,

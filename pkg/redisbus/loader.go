@@ -28,7 +28,7 @@ type loader struct {
 func (l *loader) functions() bool { return !l.scripting.Load() }
 
 // ensure loads what is missing or outdated. Safe to call at any time and from
-// any replica; it costs two round trips when all is well.
+// any replica; it costs a few round trips when all is well.
 func (l *loader) ensure(ctx context.Context) error {
 	if l.stamp == 0 {
 		now, err := l.client.Time(ctx).Result()
@@ -40,9 +40,12 @@ func (l *loader) ensure(ctx context.Context) error {
 	err := l.eachMaster(ctx, l.ensureFunctions)
 	if isUnsupported(err) {
 		l.scripting.Store(true)
-		err = l.eachMaster(ctx, l.ensureScripts)
+		err = nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := l.eachMaster(ctx, l.ensureScripts); err != nil {
 		return err
 	}
 	if !l.told.Swap(true) {
@@ -67,11 +70,13 @@ func (l *loader) eachMaster(ctx context.Context, do func(context.Context, *redis
 
 func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 	info, err := c.FCall(ctx, fnInfo, nil).Text()
-	if err == nil && !l.library.outdates(info, l.stamp) {
-		return nil
-	}
 	if err != nil && !isUnloaded(err) {
 		return err
+	}
+	if err == nil {
+		if outdated, err := l.library.outdates(info, l.stamp); !outdated {
+			return err
+		}
 	}
 	if err := c.FunctionLoadReplace(ctx, l.library.functions(l.stamp)).Err(); err != nil {
 		return err
@@ -80,18 +85,25 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 	return nil
 }
 
+// ensureScripts loads the scripts: all of them where there are no functions,
+// and the one for publishing everywhere, for publishers that call EVALSHA.
 func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
-	shas := make([]string, len(entryPoints))
-	for i, e := range entryPoints {
-		shas[i] = l.library.scripts[e.function].sha
+	var shas, sources []string
+	for _, e := range entryPoints {
+		if s := l.library.scripts[e.function]; l.scripting.Load() || e.function == fnPublish {
+			shas, sources = append(shas, s.sha), append(sources, s.source)
+		}
 	}
 	exists, err := c.ScriptExists(ctx, shas...).Result()
 	if err != nil {
+		if !l.scripting.Load() && redis.IsPermissionError(err) {
+			return nil // functions are enough
+		}
 		return err
 	}
-	for i, e := range entryPoints {
+	for i, source := range sources {
 		if !exists[i] {
-			if err := c.ScriptLoad(ctx, l.library.scripts[e.function].source).Err(); err != nil {
+			if err := c.ScriptLoad(ctx, source).Err(); err != nil {
 				return err
 			}
 		}
@@ -106,8 +118,10 @@ func (l *loader) ensureSource(ctx context.Context) error {
 	if err != nil && err != redis.Nil {
 		return err
 	}
-	if err == nil && !l.library.outdates(info, l.stamp) {
-		return nil
+	if err == nil {
+		if outdated, err := l.library.outdates(info, l.stamp); !outdated {
+			return err
+		}
 	}
 	publish := l.library.scripts[fnPublish]
 	return l.client.HSet(ctx, key, "info", l.library.info(l.stamp), "sha", publish.sha, "source", publish.source).Err()

@@ -24,13 +24,18 @@ type plain struct {
 // them, so a record by another recorder always is of the oldest payload of its
 // content that is still waiting here. Not safe for concurrent use.
 type occurrences struct {
-	waiting []*plain // in the order heard
-	counts  map[content]*occurrence
+	waiting []*plain     // in the order heard
+	done    func(*plain) // called when one waits no longer; may be nil
+	// early is how long a record may come before its payload: in a Cluster the
+	// two can take different ways. Zero where they cannot.
+	early  time.Duration
+	counts map[content]*occurrence
 }
 
 type occurrence struct {
-	waiting int    // how many of waiting have this content
-	last    string // position of the newest record that was seen
+	waiting int         // how many of waiting have this content
+	last    string      // position of the newest record that was seen
+	early   []time.Time // when records came that no payload waited for
 	used    time.Time
 }
 
@@ -48,9 +53,20 @@ func (o *occurrences) of(c content, now time.Time) *occurrence {
 	return n
 }
 
-// heard adds a payload.
+// heard adds a payload, unless its record has come already.
 func (o *occurrences) heard(p *plain, now time.Time) {
-	o.of(p.content, now).waiting++
+	n := o.of(p.content, now)
+	for len(n.early) > 0 {
+		came := n.early[0]
+		n.early = n.early[1:]
+		if now.Sub(came) <= o.early {
+			if o.done != nil {
+				o.done(p)
+			}
+			return
+		}
+	}
+	n.waiting++
 	o.waiting = append(o.waiting, p)
 }
 
@@ -61,14 +77,25 @@ func (o *occurrences) recorded(c content, position string, now time.Time) {
 	n := o.of(c, now)
 	n.last = position
 	if n.waiting == 0 {
+		if o.early > 0 {
+			n.early = append(n.early, now)
+		}
 		return
 	}
 	for i, p := range o.waiting {
 		if p.content == c {
-			n.waiting--
-			o.waiting = append(o.waiting[:i], o.waiting[i+1:]...)
+			o.remove(i, n)
 			return
 		}
+	}
+}
+
+func (o *occurrences) remove(i int, n *occurrence) {
+	p := o.waiting[i]
+	n.waiting--
+	o.waiting = append(o.waiting[:i], o.waiting[i+1:]...)
+	if o.done != nil {
+		o.done(p)
 	}
 }
 
@@ -80,8 +107,7 @@ func (o *occurrences) settle(p *plain, position string, now time.Time) {
 	}
 	for i, q := range o.waiting {
 		if q == p {
-			n.waiting--
-			o.waiting = append(o.waiting[:i], o.waiting[i+1:]...)
+			o.remove(i, n)
 			return
 		}
 	}

@@ -33,18 +33,23 @@ type recorder struct {
 	link *link
 	log  *slog.Logger
 
-	clock  atomic.Int64 // Redis time minus local time, ms
-	unique atomic.Int64 // last local position, for localPosition
+	hearing atomic.Bool  // all that this replica is to record has been subscribed since Redis came
+	clock   atomic.Int64 // Redis time minus local time, ms
+	unique  atomic.Int64 // last local position, for localPosition
 
-	mu    sync.Mutex
-	live  []string        // live replicas
-	first map[string]bool // of the patterns listened to, those recorded at once
-	inbox []heard
-	bytes int
-	kick  chan struct{}
-	left  bool
+	mu      sync.Mutex
+	live    []string        // live replicas
+	first   map[string]bool // of the patterns listened to, those recorded at once
+	inbox   []heard
+	joined  bool               // has a lease and therefore roles
+	deafTo  map[topicName]bool // what is wanted and not confirmed
+	pending int                // payloads in the inbox or waiting to be recorded
+	bytes   int                // of them
+	kick    chan struct{}
+	beat    chan struct{}
+	left    bool
 
-	rejected logLimit
+	rejected, failed logLimit
 }
 
 // heard is one message of the link, in its order.
@@ -57,14 +62,17 @@ const (
 	// standIn is how long the second recorder waits for the first.
 	standIn = 200 * time.Millisecond
 	// lease is how long a replica counts as live after its last heartbeat.
-	lease             = 5 * time.Second
+	lease             = 3 * time.Second
 	heartbeatInterval = time.Second
+	// young is how long a replica listens as a stand-in whatever its rank: the
+	// leases of those that died before it came still outrank it.
+	young = 2 * lease
 	// handOver is how long a replica goes on recording a pattern that another
 	// has taken over, which may not be listening yet.
 	handOver = 3 * time.Second
-	// Bounds of what waits in memory between Redis and the recorder.
-	maxInbox      = 100_000
-	maxInboxBytes = 64 << 20
+	// Bounds of what waits in memory to be recorded.
+	maxPending      = 100_000
+	maxPendingBytes = 64 << 20
 	// recordBatch is how many records go into one round trip.
 	recordBatch = 256
 	// clockSlack covers the error of the Redis time that a recorder computes.
@@ -72,9 +80,9 @@ const (
 )
 
 func newRecorder(b *Bus) *recorder {
-	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), kick: make(chan struct{}, 1)}
-	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, func(bool, error) {}, b.log)
-	r.link.want(topicName{text: b.keys.recorded()})
+	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
+	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, b.changed, b.log)
+	r.want(topicName{text: b.keys.recorded()})
 	return r
 }
 
@@ -90,19 +98,50 @@ func (r *recorder) run(ctx context.Context) {
 func (r *recorder) heartbeat(ctx context.Context) {
 	patterns := recordPatterns(r.bus.o.Policies, r.bus.keys)
 	passedOn := make(map[string]time.Time)
+	begun := time.Now()
 	ticker := time.NewTicker(heartbeatInterval)
 	defer ticker.Stop()
 	for {
 		if !r.leaving() {
 			if err := r.renew(ctx); err == nil {
-				r.takeRoles(patterns, passedOn, time.Now())
+				now := time.Now()
+				r.takeRoles(patterns, passedOn, now, now.Sub(begun) < young)
 			}
 		}
 		select {
 		case <-ticker.C:
+		case <-r.beat:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// beatNow has the lease renewed at once.
+func (r *recorder) beatNow() {
+	select {
+	case r.beat <- struct{}{}:
+	default:
+	}
+}
+
+// want subscribes the link, and remembers what has not been confirmed yet.
+func (r *recorder) want(names ...topicName) {
+	r.mu.Lock()
+	for _, n := range names {
+		r.deafTo[n] = true
+	}
+	r.mu.Unlock()
+	r.link.want(names...)
+}
+
+// settle notes that all is heard as soon as it is.
+func (r *recorder) settle() {
+	r.mu.Lock()
+	all := r.joined && len(r.deafTo) == 0
+	r.mu.Unlock()
+	if all && !r.hearing.Swap(true) {
+		r.bus.changed(true, nil)
 	}
 }
 
@@ -126,22 +165,25 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	return nil
 }
 
-func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, now time.Time) {
+func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, now time.Time, isYoung bool) {
+	defer r.settle()
 	r.mu.Lock()
+	r.joined = true
 	firsts, seconds := 0, 0
 	var want, unwant []topicName
 	for _, p := range patterns {
 		place := rank(p, r.bus.o.Replica, r.live)
 		_, listening := r.first[p]
-		if place < 2 {
+		if place < 2 || isYoung {
 			delete(passedOn, p)
 			r.first[p] = place == 0
 			if !listening {
 				want = append(want, topicName{text: p, pattern: true})
 			}
-			if place == 0 {
+			switch place {
+			case 0:
 				firsts++
-			} else {
+			case 1:
 				seconds++
 			}
 			continue
@@ -155,12 +197,18 @@ func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, n
 		} else if now.Sub(since) > handOver {
 			delete(passedOn, p)
 			delete(r.first, p)
-			unwant = append(unwant, topicName{text: p, pattern: true})
+			n := topicName{text: p, pattern: true}
+			delete(r.deafTo, n)
+			unwant = append(unwant, n)
 		}
 	}
 	r.mu.Unlock()
-	r.link.want(want...)
-	r.link.unwant(unwant...)
+	if len(want) > 0 {
+		r.want(want...)
+	}
+	if len(unwant) > 0 {
+		r.link.unwant(unwant...)
+	}
 	if h := r.bus.o.Hooks.Roles; h != nil {
 		h(firsts, seconds)
 	}
@@ -197,16 +245,30 @@ func (r *recorder) localPosition() channels.Position {
 		last := r.unique.Load()
 		next := max(micros, last+1)
 		if r.unique.CompareAndSwap(last, next) {
-			return channels.Position{Millis: uint64(next / 1000), Seq: uint64(next % 1000)}
+			// From 1000 on: below are the positions that gateway.lua gives.
+			return channels.Position{Millis: uint64(next / 1000), Seq: uint64(1000 + next%1000)}
 		}
 	}
 }
 
 // confirmed implements listener.
-func (r *recorder) confirmed(topicName) {}
+func (r *recorder) confirmed(n topicName) {
+	r.mu.Lock()
+	delete(r.deafTo, n)
+	r.mu.Unlock()
+	r.settle()
+}
 
 // deaf implements listener.
-func (r *recorder) deaf([]topicName) { r.put(heard{broken: true}) }
+func (r *recorder) deaf(names []topicName) {
+	r.hearing.Store(false)
+	r.mu.Lock()
+	for _, n := range names {
+		r.deafTo[n] = true
+	}
+	r.mu.Unlock()
+	r.put(heard{broken: true})
+}
 
 // message implements listener.
 func (r *recorder) message(pattern, name, text string) {
@@ -215,13 +277,16 @@ func (r *recorder) message(pattern, name, text string) {
 
 func (r *recorder) put(m heard) {
 	r.mu.Lock()
-	full := len(r.inbox) >= maxInbox || r.bytes+len(m.text) > maxInboxBytes
-	if !full || m.broken {
+	full := m.pattern != "" && (r.pending >= maxPending || r.bytes+len(m.text) > maxPendingBytes)
+	if !full {
 		r.inbox = append(r.inbox, m)
-		r.bytes += len(m.text)
+		if m.pattern != "" {
+			r.pending++
+			r.bytes += len(m.text)
+		}
 	}
 	r.mu.Unlock()
-	if full && !m.broken {
+	if full {
 		r.reject(m.name, "overload")
 		return
 	}
@@ -235,8 +300,16 @@ func (r *recorder) take() []heard {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	inbox := r.inbox
-	r.inbox, r.bytes = nil, 0
+	r.inbox = nil
 	return inbox
+}
+
+// done gives back the room of a payload that waits no longer.
+func (r *recorder) done(payload string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending--
+	r.bytes -= len(payload)
 }
 
 // rejects says why a plain payload is not accepted, or nothing.
@@ -265,6 +338,10 @@ func (r *recorder) reject(channel, reason string) {
 // work records what is heard.
 func (r *recorder) work(ctx context.Context) {
 	o := newOccurrences()
+	o.done = func(p *plain) { r.done(p.payload) }
+	if r.bus.target.clustered() {
+		o.early = standIn / 2
+	}
 	var unsure bool // records may have been made or missed that are not counted
 	retrying := retry.Backoff{Policy: linkRetry}
 	var notBefore time.Time
@@ -293,6 +370,9 @@ func (r *recorder) work(ctx context.Context) {
 				if err != nil {
 					unsure = true
 					notBefore = time.Now().Add(retrying.Next())
+					if _, ok := r.failed.allow(time.Now()); ok && r.bus.Ready() {
+						r.log.Warn("payloads that came by PUBLISH cannot be recorded at the moment, they wait", "waiting", len(o.waiting), "error", err)
+					}
 				} else {
 					retrying.Reset()
 				}
@@ -334,9 +414,11 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
 	}
 	p := r.bus.o.Policies.For(m.name)
 	if p == nil || !p.History() || channels.CheckName(m.name) != nil || r.bus.keys.own(m.name) {
+		r.done(m.text)
 		return false // heard too much
 	}
 	if reason := rejects(m.text, r.bus.o.MaxPayload); reason != "" {
+		r.done(m.text)
 		r.reject(m.name, reason)
 		return false
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -145,18 +146,27 @@ func (t *target) node(ctx context.Context, commands redis.UniversalClient) (*red
 	case t.cluster != nil:
 		cluster := commands.(*redis.ClusterClient)
 		cluster.ReloadState(ctx)
-		slots, err := cluster.ClusterSlots(ctx).Result()
+		var mu sync.Mutex
+		var masters []string
+		err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+			if err := c.Ping(ctx).Err(); err != nil {
+				return nil // one that is down is none to choose
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			masters = append(masters, c.Options().Addr)
+			return nil
+		})
 		if err != nil {
 			return nil, err
 		}
-		if len(slots) == 0 || len(slots[0].Nodes) == 0 {
-			return nil, fmt.Errorf("the cluster has no slots assigned")
+		if len(masters) == 0 {
+			return nil, fmt.Errorf("no master of the cluster answers")
 		}
-		o := &redis.Options{
-			Addr:     slots[rand.IntN(len(slots))].Nodes[0].Addr,
+		return &redis.Options{
+			Addr:     masters[rand.IntN(len(masters))],
 			Username: t.cluster.Username, Password: t.cluster.Password, TLSConfig: t.cluster.TLSConfig,
-		}
-		return o, nil
+		}, nil
 	}
 	o := *t.single
 	return &o, nil

@@ -21,20 +21,22 @@ type Message struct {
 // in a field can forge another one: line ends are what separates fields
 // (WHATWG HTML 9.2.5), so Data is split at each of them, and ID and Event,
 // which cannot hold any, end at the first; so does an ID at a NUL, with which
-// a client would ignore it.
+// a client would ignore it. What is left empty by that is left out: an empty
+// id would reset the client's.
 func (m Message) Append(dst []byte) []byte {
+	id, event := oneLine(m.ID), oneLine(m.Event)
 	if m.Retry > 0 {
 		dst = append(dst, "retry: "...)
 		dst = strconv.AppendInt(dst, m.Retry.Milliseconds(), 10)
 		dst = append(dst, '\n')
 	}
-	if m.ID != "" {
-		dst = appendField(dst, "id: ", m.ID)
+	if id != "" {
+		dst = appendField(dst, "id: ", id)
 	}
-	if m.Event != "" {
-		dst = appendField(dst, "event: ", m.Event)
+	if event != "" {
+		dst = appendField(dst, "event: ", event)
 	}
-	if m.Data != "" || m.Event != "" {
+	if m.Data != "" || event != "" {
 		for rest, more := m.Data, true; more; {
 			var line string
 			line, rest, more = cutLine(rest)
@@ -46,10 +48,15 @@ func (m Message) Append(dst []byte) []byte {
 	return append(dst, '\n')
 }
 
-func appendField(dst []byte, name, value string) []byte {
-	if i := strings.IndexAny(value, "\r\n\x00"); i >= 0 {
-		value = value[:i]
+// oneLine cuts s where it could not go on in one field.
+func oneLine(s string) string {
+	if i := strings.IndexAny(s, "\r\n\x00"); i >= 0 {
+		return s[:i]
 	}
+	return s
+}
+
+func appendField(dst []byte, name, value string) []byte {
 	return append(append(append(dst, name...), value...), '\n')
 }
 
@@ -74,7 +81,7 @@ func EncodeEvent(channel string, e *channels.Event) channels.Encoded {
 	frame = channels.AppendCursor(frame, []channels.Mark{{Hash: channels.HashName(channel), Position: e.Position}})
 	frame = append(frame, '\n')
 	body := len(frame)
-	frame = appendField(frame, "event: ", eventType)
+	frame = appendField(frame, "event: ", oneLine(eventType))
 	// The object is compact JSON: one line.
 	frame = append(frame, "data: "...)
 	data := len(frame)

@@ -35,9 +35,16 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 		return reason, nil
 	}
 	answer := Answer{Events: []json.RawMessage{}, Gaps: []Gap{}}
-	timeout := time.NewTimer(h.o.PollTimeout)
+	wait := h.o.PollTimeout
+	if !session.Expires.IsZero() {
+		wait = min(wait, session.Expires.Sub(h.o.Now()))
+	}
+	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for waiting := true; ; {
+		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
+			break // with what was answered so far: nothing
+		}
 		deliveries, err := sub.Next(h.o.Now(), nil, batch)
 		for i := range deliveries {
 			d := &deliveries[i]

@@ -11,6 +11,10 @@ import (
 // batch is how many deliveries are fetched for one write.
 const batch = 256
 
+// maxWrite is about how many bytes one write carries at most: it is what a
+// slow client may hold besides its place.
+const maxWrite = 256 << 10
+
 // spareBuffer is the largest write buffer that an idle stream keeps.
 const spareBuffer = 4 << 10
 
@@ -101,14 +105,18 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	}
 	var pending []channels.Delivery
 	for {
-		more, err := h.fetch(sub, &pending, out)
-		if len(out.buf) > 0 {
-			if out.flush() != nil {
-				return endedByWrite
-			}
+		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
+			return bye(CloseTokenExpired)
+		}
+		more, slow, err := h.fetch(sub, &pending, out)
+		if err == nil && len(out.buf) > 0 {
 			heartbeat.Reset(h.heartbeatDelay())
+			err = out.flush()
 		}
 		if err != nil {
+			return endedByWrite
+		}
+		if slow {
 			return bye(CloseSlow)
 		}
 		if more {
@@ -133,7 +141,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
 			// What came before the end is still delivered.
-			_, _ = h.fetch(sub, &pending, out)
+			_, _, _ = h.fetch(sub, &pending, out)
 			return bye(reason)
 		case <-r.Context().Done():
 			return endedByClient
@@ -141,15 +149,22 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	}
 }
 
-// fetch encodes what is ready, and reports whether there may be more. The
-// error is channels.ErrSlow.
-func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more bool, err error) {
-	*pending, err = sub.Next(h.o.Now(), (*pending)[:0], batch)
+// fetch encodes what is ready, and reports whether there may be more and
+// whether the subscriber is too slow to go on. It writes only where there is
+// more than fits into one write; the error is that of writing.
+func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more, slow bool, err error) {
+	var nextErr error
+	*pending, nextErr = sub.Next(h.o.Now(), (*pending)[:0], batch)
 	for i := range *pending {
 		out.buf = appendDelivery(out.buf, sub, &(*pending)[i])
+		out.events++
+		if len(out.buf) >= maxWrite {
+			if err := out.flush(); err != nil {
+				return false, false, err
+			}
+		}
 	}
-	out.events += len(*pending)
-	return len(*pending) >= batch, err
+	return len(*pending) >= batch, errors.Is(nextErr, channels.ErrSlow), nil
 }
 
 // Refuse answers with a stream that says when to come back, and ends.

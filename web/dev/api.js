@@ -47,13 +47,14 @@ export async function fetchHistory(base, channel, after) {
 }
 
 /**
- * Publishes one event. Safe to repeat: the gateway takes the same event_id once.
+ * Publishes one event. Safe to repeat: the gateway takes the same eventId once.
  * @param {string} base
  * @param {string} channel
  * @param {BoardEvent} event
  */
 export async function publishEvent(base, channel, event) {
-  await request(`${base}/v1/channels/${channel}/events`, {
+  const query = new URLSearchParams({ eventId: event.event_id });
+  await request(`${base}/v1/channels/${channel}/events?${query}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(event),

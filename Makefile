@@ -1,0 +1,66 @@
+# The verbs of this repository; CI calls the same ones.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 10s
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# npm packages may bring Go files along, which are not ours.
+GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
+PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
+UNIT         = $(filter-out %/test/integration %/test/integration/harness,$(PACKAGES))
+# Integration tests wait more than they compute.
+INTEGRATION  = go test -race -count=1 -parallel 8 -timeout 15m ./test/integration/...
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/gateway
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+
+.PHONY: dev
+dev: ## run the gateway with an embedded Redis and the demo page
+	go run ./cmd/gateway --dev
+
+.PHONY: test
+test: deps check unit integration ## check format, vet, lint, and run all tests
+
+.PHONY: check
+check: ## format, vet and staticcheck, no tests
+	@bad="$$(gofmt -l $(GO_FILES))"; test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
+	go vet $(PACKAGES)
+	go run $(STATICCHECK) $(PACKAGES)
+
+.PHONY: unit
+unit: ## unit tests only
+	go test -race $(UNIT)
+
+.PHONY: integration
+integration: deps ## tests of the built gateway against a real Redis only
+	$(INTEGRATION)
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@set -e; for pkg in $(UNIT); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: fmt
+fmt: ## format the Go code
+	gofmt -w $(GO_FILES)
+
+.PHONY: deps
+deps: ## install redis-server for the tests where that is possible
+	@command -v redis-server >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; \
+		else \
+			echo "redis-server is missing, install it: sudo apt-get install redis-server" >&2; exit 1; \
+		fi; \
+	}

@@ -1,0 +1,199 @@
+package integration_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/test/integration/harness"
+)
+
+// policies are the channels of every fixture. Each test takes the family it
+// needs and makes its own channel in it.
+const policies = `channels:
+  - {pattern: "hist:**", historySize: 1000, subscribe: public}
+  - {pattern: "live:**", subscribe: public}
+  - {pattern: "few:**", historySize: 5, subscribe: public}
+  - {pattern: "many:**", historySize: 100000, subscribe: public}
+  - {pattern: "brief:**", historySize: 1000, historyTTL: 2s, subscribe: public}
+  - {pattern: "fresh:**", historySize: 1000, messageTTL: 2s, subscribe: public}
+  - {pattern: "last:**", historySize: 1000, lastN: 3, subscribe: public}
+  - {pattern: "young:**", historySize: 1000, maxAge: 2s, subscribe: public}
+  - {pattern: "aged:**", historySize: 1000, maxAge: 1h, subscribe: public}
+  - {pattern: "both:**", historySize: 1000, lastN: 3, maxAge: 2s, subscribe: public}
+  - {pattern: "slow:oldest:**", bufferSize: 16, onFull: drop-oldest, subscribe: public}
+  - {pattern: "slow:oldest-kept:**", bufferSize: 16, onFull: drop-oldest, historySize: 5000, subscribe: public}
+  - {pattern: "slow:newest:**", bufferSize: 16, onFull: drop-newest, subscribe: public}
+  - {pattern: "slow:disconnect:**", bufferSize: 16, onFull: disconnect, historySize: 5000, subscribe: public}
+  - {pattern: "slow:catch-up:**", bufferSize: 16, onFull: catch-up, historySize: 5000, subscribe: public}
+  - {pattern: "slow:default:**", bufferSize: 16, historySize: 5000, subscribe: public}
+  - {pattern: "project:*:tasks", historySize: 1000}
+  - {pattern: "user:{sub}:inbox", historySize: 1000}
+  - {pattern: "me:{sub}", historySize: 1000, subscribe: authenticated}
+  - {pattern: "members:**", historySize: 1000, subscribe: authenticated}
+`
+
+// fixture is one Redis and its replicas.
+type fixture struct {
+	redis    *harness.Redis
+	replicas []*harness.Gateway
+	config   string
+}
+
+// db talks to the fixture's Redis.
+func (f *fixture) db() *redis.Client { return f.redis.DB }
+
+// url is the public side of replica i.
+func (f *fixture) url(i int) string { return f.replicas[i%len(f.replicas)].URL() }
+
+func (f *fixture) urls() []string {
+	var out []string
+	for _, g := range f.replicas {
+		out = append(out, g.URL())
+	}
+	return out
+}
+
+func (f *fixture) close() error {
+	var errs []error
+	for _, g := range f.replicas {
+		errs = append(errs, g.Close(), crashes(g.Log.String()))
+	}
+	if f.redis != nil {
+		errs = append(errs, f.redis.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// setup is how a fixture of a test's own differs from the common one.
+type setup struct {
+	replicas  int      // if zero, 2
+	flags     []string // of each gateway
+	env       []string // of each gateway, beside the secret
+	config    string   // if empty, policies
+	redisArgs []string
+	// redisURL, if set, is what replica i gets instead of the Redis itself.
+	redisURL func(i int, r *harness.Redis) string
+}
+
+// start brings a fixture up in dir. What has been started is returned also
+// when the rest failed.
+func start(dir string, s setup) (*fixture, error) {
+	f := &fixture{config: filepath.Join(dir, "gateway.yaml")}
+	if s.replicas == 0 {
+		s.replicas = 2
+	}
+	if s.config == "" {
+		s.config = policies
+	}
+	if err := os.WriteFile(f.config, []byte(s.config), 0o600); err != nil {
+		return f, err
+	}
+	var err error
+	if f.redis, err = harness.NewRedis(dir, s.redisArgs...); err != nil {
+		return f, err
+	}
+	for i := range s.replicas {
+		url := f.redis.URL()
+		if s.redisURL != nil {
+			url = s.redisURL(i, f.redis)
+		}
+		g, err := harness.NewGateway(binary,
+			append([]string{"--redis-url", url, "--config", f.config}, s.flags...),
+			append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, s.env...))
+		if err != nil {
+			return f, err
+		}
+		f.replicas = append(f.replicas, g)
+		if err := g.Start(); err != nil {
+			return f, err
+		}
+	}
+	for _, g := range f.replicas {
+		if err := g.WaitReady(); err != nil {
+			return f, fmt.Errorf("%w\n%s", err, g.Log)
+		}
+	}
+	return f, nil
+}
+
+// own gives a test processes that it may stop, kill and restart.
+func own(t *testing.T, s setup) *fixture {
+	t.Helper()
+	f, err := start(t.TempDir(), s)
+	t.Cleanup(func() {
+		if err := f.close(); err != nil {
+			t.Error(err)
+		}
+		f.showLogs(t, nil)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// common is the fixture of all tests that leave its processes alone.
+var common struct {
+	dir  string
+	once sync.Once
+	f    *fixture
+	err  error
+}
+
+func shared(t *testing.T) *fixture {
+	t.Helper()
+	common.once.Do(func() {
+		// Clients that are stopped on purpose are not to be cut for that.
+		common.f, common.err = start(common.dir, setup{env: []string{"GATEWAY_WRITE_TIMEOUT=2m"}})
+	})
+	if common.err != nil {
+		t.Fatal(common.err)
+	}
+	marks := make([]int, len(common.f.replicas))
+	for i, g := range common.f.replicas {
+		marks[i] = g.Log.Len()
+	}
+	t.Cleanup(func() { common.f.showLogs(t, marks) })
+	return common.f
+}
+
+func closeCommon() error {
+	if common.f == nil {
+		return nil
+	}
+	return common.f.close()
+}
+
+// showLogs prints, for a failed test, what the replicas said during it.
+func (f *fixture) showLogs(t *testing.T, marks []int) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	for i, g := range f.replicas {
+		mark := 0
+		if marks != nil {
+			mark = marks[i]
+		}
+		lines := strings.Split(strings.TrimSpace(g.Log.Since(mark)), "\n")
+		if len(lines) > 60 {
+			lines = append([]string{"…"}, lines[len(lines)-60:]...)
+		}
+		t.Logf("replica %d (%s) said:\n%s", i, g.Addr, strings.Join(lines, "\n"))
+	}
+}
+
+var channelNumber atomic.Int64
+
+// channel makes a channel's name of a family that no other test uses.
+func channel(family string) string {
+	return fmt.Sprintf("%s:c%d", family, channelNumber.Add(1))
+}

@@ -1,0 +1,41 @@
+package harness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// Ports come from below the range the kernel takes outgoing connections' ports
+// from, so that a server can be stopped and started on its port again.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+var ports = struct {
+	sync.Mutex
+	next int
+}{next: firstPort + rand.IntN(lastPort-firstPort)}
+
+// FreeAddr returns a loopback address that nobody listens on and that is not
+// handed out twice.
+func FreeAddr() (string, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	for range lastPort - firstPort {
+		ports.next++
+		if ports.next > lastPort {
+			ports.next = firstPort
+		}
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		return addr, l.Close()
+	}
+	return "", fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
+}
