@@ -61,7 +61,9 @@ end
 -- utf8 tells whether s is well-formed UTF-8 (RFC 3629: no surrogates, no
 -- overlong forms, nothing above U+10FFFF).
 local function utf8(s)
-  if not string.find(s, '[\128-\255]') then
+  -- Anchored, because a pattern that is tried at each byte costs several times
+  -- as much, and this is what a long payload costs most.
+  if string.find(s, '^[^\128-\255]*$') then
     return true
   end
   -- Valid sequences become a letter, so that what stands around them cannot
@@ -91,6 +93,9 @@ end
 local function bad_label(name, value)
   if #value < 1 or #value > 255 then
     return name .. ' has 1 to 255 bytes, this one has ' .. #value
+  end
+  if string.find(value, '^[\32-\126]*$') then
+    return nil
   end
   if string.find(value, '%c') then
     return name .. ' must not contain control characters'

@@ -1,0 +1,47 @@
+// Package test holds what concerns the repository as a whole.
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// forbidden says, per package, what it must not depend on, itself or through
+// others, and why.
+var forbidden = []struct{ pkg, dependency, why string }{
+	{"pkg/channels", "realtime-gateway/pkg/redisbus", "the domain does not know where events are kept"},
+	{"pkg/channels", "realtime-gateway/pkg/sse", "the domain does not know how events are sent"},
+	{"pkg/channels", "github.com/redis/go-redis", "the domain does not know Redis"},
+	{"pkg/channels", "net/http", "the domain does not know HTTP"},
+	{"pkg/channels", "go.opentelemetry.io", "telemetry observes by hooks"},
+	{"pkg/redisbus", "net/http", "Redis is one side, HTTP the other"},
+	{"pkg/redisbus", "realtime-gateway/pkg/sse", "Redis is one side, SSE the other"},
+	{"pkg/redisbus", "realtime-gateway/internal", "services import the publisher"},
+	{"pkg/redisbus", "github.com/labstack/echo", "Redis does not know the router"},
+	{"pkg/sse", "github.com/redis/go-redis", "connections do not know Redis"},
+	{"pkg/sse", "github.com/labstack/echo", "the router is to be replaced in one folder"},
+	{"pkg/sse", "realtime-gateway/internal", "connections do not know configuration, rights or telemetry"},
+	{"pkg/retry", "realtime-gateway", "a schedule does not know its callers"},
+	{"internal/auth", "github.com/labstack/echo", "the router is to be replaced in one folder"},
+	{"internal/config", "realtime-gateway/pkg/redisbus", "reading settings starts nothing"},
+	{"internal/telemetry", "github.com/labstack/echo", "the router is to be replaced in one folder"},
+}
+
+func TestDependenciesPointOneWay(t *testing.T) {
+	for _, f := range forbidden {
+		out, err := exec.Command("go", "list", "-deps", "realtime-gateway/"+f.pkg).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list: %v\n%s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			dependency := strings.TrimSpace(line)
+			if dependency == "realtime-gateway/"+f.pkg {
+				continue
+			}
+			if dependency == f.dependency || strings.HasPrefix(dependency, f.dependency+"/") {
+				t.Errorf("%s depends on %s: %s", f.pkg, dependency, f.why)
+			}
+		}
+	}
+}
