@@ -31,7 +31,7 @@ func (p *program) tokenCommand() *cobra.Command {
 	fs.StringArrayVar(&g.Subscribe, "subscribe", nil, "`pattern` of channels to read; may be repeated")
 	fs.StringArrayVar(&g.Publish, "publish", nil, "`pattern` of channels to publish to; may be repeated")
 	config.DurationVar(fs, &g.TTL, "ttl", time.Hour, 0, maxTokenTTL, "how long the token is valid; 0s: for ever")
-	fs.StringVar(&g.ID, "id", "", "the token's own `id` (jti), to disconnect it by (default random)")
+	fs.StringVar(&g.ID, "id", "", "the token's own `id` (jti) (default random)")
 	loader := config.NewLoader(fs, "jwt-secret", "jwt-issuer", "jwt-audience", "config")
 	cmd.RunE = func(*cobra.Command, []string) error {
 		cfg, _, err := loader.Resolve(p.environ)

@@ -42,7 +42,7 @@ var registry = declare(
 		func(c *Config) value { return boolValue{&c.Dev} }},
 	decl{nameAddr, ":8080", "127.0.0.1:8080", "`address` for browsers",
 		func(c *Config) value { return addrValue{&c.Addr} }},
-	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health, metrics and connections",
+	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health and metrics",
 		func(c *Config) value { return addrValue{&c.OpsAddr} }},
 	decl{"redis-url", "", "", "`URL` of the Redis, the Sentinels or the Cluster",
 		func(c *Config) value { return redisURLValue{&c.RedisURL} }},

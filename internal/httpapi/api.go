@@ -126,7 +126,7 @@ type timedBody struct {
 // Read implements io.Reader.
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if err == io.EOF {
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -145,6 +145,11 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 	var bad *auth.TokenError
 	if errors.As(err, &bad) {
 		return nil, problem(http.StatusUnauthorized, bad.Error())
+	}
+	// The verifier allows for clocks that differ a little. A stream would end
+	// again as soon as it began.
+	if claims != nil && !claims.Expires.IsZero() && !a.Now().Before(claims.Expires) {
+		return nil, problem(http.StatusUnauthorized, "bad token: expired")
 	}
 	return claims, err
 }

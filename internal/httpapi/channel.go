@@ -64,6 +64,9 @@ func (a *api) history(c echo.Context) error {
 		return err
 	}
 	q := r.URL.Query()
+	if err := misspelt(q, "after", "limit", "token"); err != nil {
+		return err
+	}
 	limit := defaultLimit
 	if text := q.Get("limit"); text != "" {
 		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > maxLimit {
@@ -137,6 +140,10 @@ func (a *api) publish(c echo.Context) error {
 	case !claims.MayPublish(channel):
 		return problem(http.StatusForbidden, "the token gives no right to publish to "+quote(channel))
 	}
+	q := r.URL.Query()
+	if err := misspelt(q, "eventId", "type", "ttl", "token"); err != nil {
+		return err
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, int64(a.MaxPayload)))
 	var tooLong *http.MaxBytesError
 	if errors.As(err, &tooLong) {
@@ -145,7 +152,6 @@ func (a *api) publish(c echo.Context) error {
 	if err != nil {
 		return malformed("the body could not be read")
 	}
-	q := r.URL.Query()
 	m := redisbus.Message{Channel: channel, Payload: string(body), EventID: q.Get("eventId"), Type: q.Get("type")}
 	if text := q.Get("ttl"); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)

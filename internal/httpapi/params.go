@@ -58,7 +58,7 @@ func fromQuery(r *http.Request) (text, error) {
 	if err != nil {
 		return text{}, malformed("the query is malformed: " + err.Error())
 	}
-	if err := misspelt(q); err != nil {
+	if err := misspelt(q, "channel", "lastEventId", "lastN", "maxAge", "heartbeat", "mode", "token"); err != nil {
 		return text{}, err
 	}
 	t := text{channels: q["channel"]}
@@ -73,14 +73,14 @@ func fromQuery(r *http.Request) (text, error) {
 	return t, nil
 }
 
-// misspelt refuses a parameter that differs from one of ours in case or
-// hyphens only: ignoring a lasteventid would lose events without a word. Others
-// are ignored, as caches and proxies add some of their own.
-func misspelt(q url.Values) error {
+// misspelt refuses a parameter that differs from one of names in case, hyphens
+// or a letter at the end only: ignoring a lasteventid would lose events without
+// a word. Others are ignored, as caches and proxies add some of their own.
+func misspelt(q url.Values, names ...string) error {
 	for given := range q {
 		folded := strings.NewReplacer("-", "", "_", "").Replace(given)
-		for _, name := range []string{"channel", "lastEventId", "lastN", "maxAge", "heartbeat", "mode", "token"} {
-			if given != name && strings.EqualFold(folded, name) {
+		for _, name := range names {
+			if given != name && (strings.EqualFold(folded, name) || strings.EqualFold(folded, name+"s")) {
 				return malformed("there is no parameter " + quote(given) + ", did you mean " + name + "?")
 			}
 		}

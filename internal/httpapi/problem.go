@@ -78,8 +78,10 @@ func (a *api) fail(err error, c echo.Context) {
 			p.Detail = c.Request().Method + " is not allowed on " + c.Request().URL.Path
 		}
 	default:
-		p = temporary("Redis cannot be reached at the moment")
-		a.Logger.Warn("a request failed", "path", c.Request().URL.Path, "error", err)
+		p = temporary("Redis cannot be reached, or could not do this, at the moment")
+		if c.Request().Context().Err() == nil { // else the client has left
+			a.Logger.Warn("a request failed", "path", c.Request().URL.Path, "error", err)
+		}
 	}
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/problem+json")

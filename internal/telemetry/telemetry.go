@@ -182,7 +182,7 @@ func (t *Telemetry) Streams() sse.Hooks {
 // Redis returns the hooks of the bus.
 func (t *Telemetry) Redis() redisbus.Hooks {
 	roles := labels("role", "first", "second")
-	reasons := labels("reason", "payload", "overload")
+	reasons := labels("reason", "payload", "prefix", "overload")
 	return redisbus.Hooks{
 		State: func(up bool) {
 			var n int64

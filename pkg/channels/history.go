@@ -27,14 +27,17 @@ func (h *Hub) History(ctx context.Context, channel string, after *Position, limi
 	if after != nil {
 		from = *after
 	}
-	events, err := h.broker.Read(ctx, channel, from, limit)
+	events, err := h.broker.Read(ctx, channel, from, limit+1)
 	if err != nil {
 		return nil, err
+	}
+	if len(events) > limit {
+		events, page.More = events[:limit], true
 	}
 	if after == nil && len(events) > 0 {
 		from = events[0].Prev
 	}
-	page.Last, page.More = from, len(events) == limit
+	page.Last = from
 	if len(events) == 0 {
 		top, err := h.broker.Open(ctx, channel)
 		if err != nil {

@@ -32,7 +32,7 @@ type Options struct {
 type Hooks struct {
 	State    func(up bool)                 // Redis came or went
 	Recorded func(first bool)              // a plain payload was recorded, by the first recorder or its stand-in
-	Rejected func(reason string)           // a plain payload was not accepted: "payload" or "overload"
+	Rejected func(reason string)           // a plain payload was not accepted: "payload", "prefix" or "overload"
 	Roles    func(first, second int)       // of how many patterns this replica is recorder
 	RTT      func(roundTrip time.Duration) // of one call
 }
@@ -213,6 +213,7 @@ func (a *announcements) message(_, name, text string) {
 	}
 	e, err := parseAnnouncement(text)
 	if err != nil {
+		a.record.reject(name, "prefix")
 		a.to.Unclear(channel)
 		return
 	}

@@ -25,6 +25,25 @@ func (c *caller) queue(ctx context.Context, to redis.Cmdable, function, key stri
 	return to.EvalSha(ctx, c.library.scripts[function].sha, []string{key}, args...)
 }
 
+// once is a command that go-redis does not send again by itself. Of a call
+// whose answer was lost nobody knows whether it was executed.
+type once struct{ *redis.Cmd }
+
+// NoRetry is what go-redis asks.
+func (once) NoRetry() bool { return true }
+
+// queueOnce is queue for a call that must not be executed twice.
+func (c *caller) queueOnce(ctx context.Context, to redis.Pipeliner, function, key string, args ...any) *redis.Cmd {
+	call := []any{"fcall", function, 1, key}
+	if !c.functions() {
+		call[0], call[1] = "evalsha", c.library.scripts[function].sha
+	}
+	cmd := redis.NewCmd(ctx, append(call, args...)...)
+	cmd.SetFirstKeyPos(3) // where a Cluster client finds the slot
+	_ = to.Process(ctx, once{cmd})
+	return cmd
+}
+
 // isUnloaded tells whether Redis does not have the code: it was flushed, or a
 // master that never had it has taken over.
 func isUnloaded(err error) bool {
@@ -67,8 +86,9 @@ func isRefusal(err error) bool {
 		return false
 	}
 	text := err.Error()
-	for _, passing := range []string{"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE"} {
-		if strings.HasPrefix(text, passing) {
+	for _, passing := range []string{"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE", "OOM", "READONLY"} {
+		// Redis 6 puts its own words before what a command in a script answered.
+		if strings.HasPrefix(text, passing) || strings.Contains(text, ": -"+passing+" ") {
 			return false
 		}
 	}

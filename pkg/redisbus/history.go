@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -89,6 +90,9 @@ func (b *Bus) Tops(ctx context.Context, names []string) ([]channels.Position, er
 
 // Read implements channels.Broker.
 func (b *Bus) Read(ctx context.Context, channel string, after channels.Position, limit int) ([]channels.Event, error) {
+	if after.Millis == math.MaxUint64 && after.Seq == math.MaxUint64 {
+		return nil, nil // Redis takes no range that begins behind the last position there can be
+	}
 	var entries []redis.XMessage
 	err := b.try(ctx, "read history", channel, func(ctx context.Context) error {
 		var err error

@@ -69,7 +69,9 @@ func newLibrary(prefix string, maxPayload int, policies channels.Policies) *libr
 	l := &library{prefix: prefix, code: b.String(), scripts: make(map[string]script)}
 	l.digest = sha1hex(l.code)
 	for _, e := range entryPoints {
-		text := l.code + "return " + e.lua + "(KEYS, ARGV)\n"
+		// No line end at the end: a shell that passes the source on loses it, and
+		// the script would have another digest.
+		text := l.code + "return " + e.lua + "(KEYS, ARGV)"
 		l.scripts[e.function] = script{source: text, sha: sha1hex(text)}
 	}
 	return l

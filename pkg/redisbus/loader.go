@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ type loader struct {
 	stamp     int64 // Redis time at which this replica started, ms
 	scripting atomic.Bool
 	told      atomic.Bool
+	replaced  atomic.Bool // another configuration is loaded, and the log was told
 }
 
 // functions tells whether the library is loaded as functions.
@@ -74,7 +76,11 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 		return err
 	}
 	if err == nil {
-		if outdated, err := l.library.outdates(info, l.stamp); !outdated {
+		outdated, err := l.library.outdates(info, l.stamp)
+		if !outdated {
+			if err == nil && info != l.library.info(l.stamp) && !strings.Contains(info, l.library.digest) && !l.replaced.Swap(true) {
+				l.log.Warn("another gateway has loaded its policies into this Redis, with other settings; they apply to publishing")
+			}
 			return err
 		}
 	}

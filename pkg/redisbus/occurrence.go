@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"slices"
 	"time"
 
 	"realtime-gateway/pkg/channels"
@@ -21,21 +22,22 @@ type plain struct {
 
 // occurrences tells identical payloads apart by counting. A recorder hears
 // payloads and records on one connection, in the order in which Redis executed
-// them, so a record by another recorder always is of the oldest payload of its
-// content that is still waiting here. Not safe for concurrent use.
+// them, so a record always is of the oldest payload of its content that is
+// still waiting here; also its own, where the answer to the call was lost. Not safe for concurrent use.
 type occurrences struct {
 	waiting []*plain     // in the order heard
 	done    func(*plain) // called when one waits no longer; may be nil
 	// early is how long a record may come before its payload: in a Cluster the
 	// two can take different ways. Zero where they cannot.
 	early  time.Duration
+	missed bool // records may have been missed, until the streams are counted
 	counts map[content]*occurrence
 }
 
 type occurrence struct {
-	waiting int         // how many of waiting have this content
-	last    string      // position of the newest record that was seen
-	early   []time.Time // when records came that no payload waited for
+	waiting int               // how many of waiting have this content
+	last    channels.Position // of the newest record that was seen
+	early   []time.Time       // when records came that no payload waited for
 	used    time.Time
 }
 
@@ -70,11 +72,22 @@ func (o *occurrences) heard(p *plain, now time.Time) {
 	o.waiting = append(o.waiting, p)
 }
 
-// recorded notes a record at position by another recorder: it is of the oldest
-// payload that waits, if any does. What was recorded before this recorder
-// listened matches none.
-func (o *occurrences) recorded(c content, position string, now time.Time) {
+// recorded notes a record at position: it is of the oldest payload that waits,
+// if any does. What was recorded before this recorder listened matches none. A
+// record that is known already, from the stream or because this recorder made
+// it and got the answer, does not count again.
+func (o *occurrences) recorded(c content, position channels.Position, now time.Time) {
 	n := o.of(c, now)
+	if o.missed && n.waiting > 0 {
+		return // those missed come first: the stream is going to tell
+	}
+	o.count(n, c, position, now)
+}
+
+func (o *occurrences) count(n *occurrence, c content, position channels.Position, now time.Time) {
+	if !n.last.Less(position) {
+		return
+	}
 	n.last = position
 	if n.waiting == 0 {
 		if o.early > 0 {
@@ -82,12 +95,34 @@ func (o *occurrences) recorded(c content, position string, now time.Time) {
 		}
 		return
 	}
-	for i, p := range o.waiting {
-		if p.content == c {
-			o.remove(i, n)
-			return
-		}
+	o.remove(o.oldest(c), n)
+}
+
+// found notes a record that was read from the stream, which may be ahead of
+// what was heard: without a payload that waits it is left to be heard of.
+func (o *occurrences) found(c content, position channels.Position, now time.Time) {
+	n := o.counts[c]
+	if n == nil || n.waiting == 0 {
+		return
 	}
+	if position.Less(o.waiting[o.oldest(c)].since) {
+		o.earlier(c, position, now)
+		return
+	}
+	o.count(n, c, position, now)
+}
+
+// earlier notes a record that is of none of the waiting payloads, because it
+// was made before they came.
+func (o *occurrences) earlier(c content, position channels.Position, now time.Time) {
+	if n := o.of(c, now); n.last.Less(position) {
+		n.last = position
+	}
+}
+
+// oldest returns the index of the first payload of a content that waits, or -1.
+func (o *occurrences) oldest(c content) int {
+	return slices.IndexFunc(o.waiting, func(p *plain) bool { return p.content == c })
 }
 
 func (o *occurrences) remove(i int, n *occurrence) {
@@ -100,9 +135,10 @@ func (o *occurrences) remove(i int, n *occurrence) {
 }
 
 // settle removes a payload that is recorded now or never will be.
-func (o *occurrences) settle(p *plain, position string, now time.Time) {
+// position is zero where there is no record.
+func (o *occurrences) settle(p *plain, position channels.Position, now time.Time) {
 	n := o.of(p.content, now)
-	if position != "" {
+	if n.last.Less(position) {
 		n.last = position
 	}
 	for i, q := range o.waiting {

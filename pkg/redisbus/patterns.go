@@ -20,6 +20,9 @@ func recordPatterns(policies channels.Policies, k keys) []string {
 			continue
 		}
 		text, whole := p.Pattern.Prefix()
+		if k.own(text) {
+			continue // no channel can be called so
+		}
 		if was, ok := exact[text]; !ok || was {
 			exact[text] = whole
 		}

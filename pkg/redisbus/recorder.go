@@ -33,16 +33,20 @@ type recorder struct {
 	link *link
 	log  *slog.Logger
 
+	early time.Duration // see occurrences
+
 	hearing atomic.Bool  // all that this replica is to record has been subscribed since Redis came
 	clock   atomic.Int64 // Redis time minus local time, ms
 	unique  atomic.Int64 // last local position, for localPosition
 
 	mu      sync.Mutex
-	live    []string        // live replicas
-	first   map[string]bool // of the patterns listened to, those recorded at once
+	live    []string          // live replicas
+	since   map[string]uint64 // of the patterns listened to, the Redis time from which on, ms
+	first   map[string]bool   // of the patterns listened to, those recorded at once
 	inbox   []heard
 	joined  bool               // has a lease and therefore roles
 	deafTo  map[topicName]bool // what is wanted and not confirmed
+	missing bool               // records are being missed
 	pending int                // payloads in the inbox or waiting to be recorded
 	bytes   int                // of them
 	kick    chan struct{}
@@ -80,10 +84,17 @@ const (
 )
 
 func newRecorder(b *Bus) *recorder {
-	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
+	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), since: make(map[string]uint64), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
 	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, b.changed, b.log)
-	r.want(topicName{text: b.keys.recorded()})
+	r.want(r.records())
 	return r
+}
+
+// records is where recorders hear of each other's records. A pattern, like what
+// the payloads come by: a server may keep no order between messages of
+// patterns and of channels, and the embedded one does not.
+func (r *recorder) records() topicName {
+	return topicName{text: r.bus.keys.recorded(), pattern: true}
 }
 
 func (r *recorder) run(ctx context.Context) {
@@ -178,6 +189,7 @@ func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, n
 			delete(passedOn, p)
 			r.first[p] = place == 0
 			if !listening {
+				r.since[p] = uint64(max(0, r.redisTime()))
 				want = append(want, topicName{text: p, pattern: true})
 			}
 			switch place {
@@ -197,6 +209,7 @@ func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, n
 		} else if now.Sub(since) > handOver {
 			delete(passedOn, p)
 			delete(r.first, p)
+			delete(r.since, p)
 			n := topicName{text: p, pattern: true}
 			delete(r.deafTo, n)
 			unwant = append(unwant, n)
@@ -255,7 +268,14 @@ func (r *recorder) localPosition() channels.Position {
 func (r *recorder) confirmed(n topicName) {
 	r.mu.Lock()
 	delete(r.deafTo, n)
+	again := r.missing && n == r.records()
+	if again {
+		r.missing = false
+	}
 	r.mu.Unlock()
+	if again {
+		r.put(heard{broken: true}) // what was recorded since deaf has been missed too
+	}
 	r.settle()
 }
 
@@ -263,8 +283,12 @@ func (r *recorder) confirmed(n topicName) {
 func (r *recorder) deaf(names []topicName) {
 	r.hearing.Store(false)
 	r.mu.Lock()
+	r.missing = true
 	for _, n := range names {
 		r.deafTo[n] = true
+	}
+	for p := range r.since {
+		r.since[p] = uint64(max(0, r.redisTime()))
 	}
 	r.mu.Unlock()
 	r.put(heard{broken: true})
@@ -277,10 +301,11 @@ func (r *recorder) message(pattern, name, text string) {
 
 func (r *recorder) put(m heard) {
 	r.mu.Lock()
-	full := m.pattern != "" && (r.pending >= maxPending || r.bytes+len(m.text) > maxPendingBytes)
+	payload := !m.broken && m.name != r.bus.keys.recorded()
+	full := payload && (r.pending >= maxPending || r.bytes+len(m.text) > maxPendingBytes)
 	if !full {
 		r.inbox = append(r.inbox, m)
-		if m.pattern != "" {
+		if payload {
 			r.pending++
 			r.bytes += len(m.text)
 		}
@@ -328,7 +353,10 @@ func (r *recorder) reject(channel, reason string) {
 	}
 	if n, ok := r.rejected.allow(time.Now()); ok {
 		what := "a payload that came by PUBLISH is too long or not valid UTF-8 and was dropped"
-		if reason == "overload" {
+		switch reason {
+		case "prefix":
+			what = "what came by PUBLISH under the name of a stream is no announcement and was ignored; publish to the bare name of the channel"
+		case "overload":
 			what = "payloads come by PUBLISH faster than they can be recorded and were dropped; publish with FCALL gateway_publish, or reliably and faster"
 		}
 		r.log.Warn(what, "channel", channel, "dropped", n)
@@ -339,9 +367,7 @@ func (r *recorder) reject(channel, reason string) {
 func (r *recorder) work(ctx context.Context) {
 	o := newOccurrences()
 	o.done = func(p *plain) { r.done(p.payload) }
-	if r.bus.target.clustered() {
-		o.early = standIn / 2
-	}
+	o.early = r.early
 	var unsure bool // records may have been made or missed that are not counted
 	retrying := retry.Backoff{Policy: linkRetry}
 	var notBefore time.Time
@@ -403,11 +429,11 @@ func (r *recorder) work(ctx context.Context) {
 // been missed before it.
 func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
 	if m.broken {
+		o.missed = true
 		return true
 	}
-	if m.pattern == "" {
-		position, recorder, c, ok := parseRecorded(m.text)
-		if ok && recorder != r.id {
+	if m.name == r.bus.keys.recorded() {
+		if position, c, ok := parseRecorded(m.text); ok {
 			o.recorded(c, position, now)
 		}
 		return false
@@ -424,6 +450,9 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
 	}
 	r.mu.Lock()
 	first := r.first[m.pattern]
+	// A payload heard now is recorded after that: not long before, and not
+	// before this replica listened.
+	since := max(uint64(max(0, r.redisTime()-clockSlack.Milliseconds())), r.since[m.pattern])
 	r.mu.Unlock()
 	due := now
 	if !first {
@@ -434,17 +463,20 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
 		payload: m.text,
 		due:     due,
 		standIn: !first,
-		since:   channels.Position{Millis: uint64(max(0, r.redisTime()-clockSlack.Milliseconds()))},
+		since:   channels.Position{Millis: since},
 	}, now)
 	return false
 }
 
-func parseRecorded(text string) (position, recorder string, c content, ok bool) {
+// parseRecorded reads what gateway.lua says of a record: position, recorder,
+// digest and channel.
+func parseRecorded(text string) (position channels.Position, c content, ok bool) {
 	f := strings.SplitN(text, " ", 4)
 	if len(f) != 4 {
-		return "", "", content{}, false
+		return position, content{}, false
 	}
-	return f[0], f[1], content{channel: f[3], digest: f[2]}, true
+	position, err := channels.ParsePosition(f[0])
+	return position, content{channel: f[3], digest: f[2]}, err == nil
 }
 
 // recordDue records what is due, in the order heard. An error means that some
@@ -456,8 +488,11 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 	defer cancel()
 	_, _ = r.bus.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, w := range due {
-			last := o.of(w.content, time.Now()).last
-			cmds[i] = r.bus.call.queue(ctx, p, fnRecord, r.bus.keys.stream(w.channel), w.payload, last, r.id)
+			last := "" // none
+			if p := o.of(w.content, time.Now()).last; !p.IsZero() {
+				last = p.String()
+			}
+			cmds[i] = r.bus.call.queueOnce(ctx, p, fnRecord, r.bus.keys.stream(w.channel), w.payload, last, r.id)
 		}
 		return nil
 	})
@@ -467,12 +502,18 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 		answer, err := cmds[i].Slice()
 		switch {
 		case err == nil && len(answer) >= 2:
-			position, _ := answer[1].(string)
+			text, _ := answer[1].(string)
+			position, _ := channels.ParsePosition(text)
 			if made, _ := answer[0].(int64); made == 1 {
 				o.settle(w, position, now)
 				if h := r.bus.o.Hooks.Recorded; h != nil {
 					h(!w.standIn)
 				}
+				continue
+			}
+			if position.Less(w.since) {
+				// By a recorder that was there before this one, as after a restart.
+				o.earlier(w.content, position, now)
 				continue
 			}
 			// Another recorder was faster. Its record is on the way to us; when it
@@ -486,7 +527,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 			w.due = now.Add(standIn / 4)
 		case isRefusal(err):
 			r.reject(w.channel, "payload")
-			o.settle(w, "", now)
+			o.settle(w, channels.Position{}, now)
 		default:
 			failed = errors.Join(failed, err)
 		}
@@ -514,15 +555,12 @@ func (r *recorder) recount(ctx context.Context, o *occurrences) error {
 			if !ok || recorder == "" {
 				continue
 			}
-			c := content{channel, sha1hex(e.Payload)}
-			last, _ := channels.ParsePosition(o.of(c, time.Now()).last)
-			if last.Less(e.Position) {
-				o.recorded(c, e.Position.String(), time.Now())
-			}
+			o.found(content{channel, sha1hex(e.Payload)}, e.Position, time.Now())
 		}
 		for _, w := range waiting {
 			w.refused = 0
 		}
 	}
+	o.missed = false
 	return nil
 }

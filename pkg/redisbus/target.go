@@ -31,12 +31,21 @@ const (
 )
 
 // parseURL reads redis://, rediss://, redis+sentinel://H1:P1,H2:P2/MASTER and
-// redis+cluster://H1:P1,H2:P2, each also with rediss for TLS. Errors never
-// hold the URL, which may hold a password.
+// redis+cluster://H1:P1,H2:P2, each also with rediss for TLS and with
+// USER:PASSWORD@ before the first host, which are for Redis; Sentinels that have
+// their own take them from the parameters sentinel_username and
+// sentinel_password. Errors never hold the URL, which may hold a password.
 func parseURL(raw string) (*target, error) {
 	scheme, rest, ok := strings.Cut(raw, "://")
 	if !ok {
 		return nil, fmt.Errorf("redis URL has no scheme: use redis://HOST:PORT/DB, redis+sentinel://H1:P1,H2:P2/MASTER or redis+cluster://H1:P1,H2:P2")
+	}
+	if strings.Trim(scheme, "abcdefghijklmnopqrstuvwxyz+") != "" {
+		return nil, fmt.Errorf("redis URL has a wrong scheme: allowed are redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster")
+	}
+	// Otherwise a part of the password would be read, and shown, as something else.
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 && strings.Contains(rest[i:], "@") {
+		return nil, fmt.Errorf("redis URL has an @ behind one of / ? #: in passwords write %%40 %%2F %%3F %%23 for @ / ? #")
 	}
 	base, kind, _ := strings.Cut(scheme, "+")
 	if base != "redis" && base != "rediss" {
@@ -77,6 +86,14 @@ func parseURL(raw string) (*target, error) {
 			return nil, fmt.Errorf("redis URL: redis+sentinel needs hosts and the master's name: redis+sentinel://H1:P1,H2:P2/MASTER")
 		}
 		query.Set("master_name", master)
+		params, err := url.ParseQuery(given)
+		if err != nil {
+			return nil, fmt.Errorf("redis URL: its parameters cannot be parsed")
+		}
+		user, password := params.Get("sentinel_username"), params.Get("sentinel_password")
+		params.Del("sentinel_username")
+		params.Del("sentinel_password")
+		given = params.Encode()
 		text := base + "://" + userinfo + addrs[0] + "/" + db + "?" + join(query.Encode(), given)
 		o, err := redis.ParseFailoverURL(text)
 		if err != nil {
@@ -85,6 +102,9 @@ func parseURL(raw string) (*target, error) {
 		o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
 		o.DialerRetries, o.PoolSize = 1, poolSize
 		o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol = true, true, 2
+		// go-redis reads the user and password of a Sentinel URL as the Sentinels'.
+		o.Username, o.Password = o.SentinelUsername, o.SentinelPassword
+		o.SentinelUsername, o.SentinelPassword = user, password
 		return &target{sentinel: o}, nil
 	case "cluster":
 		if addrs[0] == "" {

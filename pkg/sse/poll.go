@@ -2,6 +2,7 @@ package sse
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -74,6 +75,12 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 	answer.Cursor = string(sub.AppendCursor(nil))
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
+	// Like a stream, and for the same reason: a client that does not read must
+	// not hold what it was given, nor the drain.
+	control := http.NewResponseController(w)
+	if err := control.SetWriteDeadline(h.o.Now().Add(h.o.WriteTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return "", err
+	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false) // events stay as they are on a stream
 	return "", enc.Encode(answer)

@@ -108,19 +108,19 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
 			return bye(CloseTokenExpired)
 		}
-		more, slow, err := h.fetch(sub, &pending, out)
-		if err == nil && len(out.buf) > 0 {
+		more, slow := h.fetch(sub, &pending, out)
+		if len(out.buf) > 0 {
+			if out.flush() != nil {
+				return endedByWrite
+			}
 			heartbeat.Reset(h.heartbeatDelay())
-			err = out.flush()
-		}
-		if err != nil {
-			return endedByWrite
 		}
 		if slow {
 			return bye(CloseSlow)
 		}
 		if more {
-			// Even with events without end the stream must hear when to stop.
+			// Even with events without end, and between any two writes of a long
+			// replay, the stream must hear when to stop.
 			select {
 			case <-r.Context().Done():
 				return endedByClient
@@ -141,7 +141,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
 			// What came before the end is still delivered.
-			_, _, _ = h.fetch(sub, &pending, out)
+			h.fetch(sub, &pending, out)
 			return bye(reason)
 		case <-r.Context().Done():
 			return endedByClient
@@ -149,22 +149,24 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	}
 }
 
-// fetch encodes what is ready, and reports whether there may be more and
-// whether the subscriber is too slow to go on. It writes only where there is
-// more than fits into one write; the error is that of writing.
-func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more, slow bool, err error) {
-	var nextErr error
-	*pending, nextErr = sub.Next(h.o.Now(), (*pending)[:0], batch)
-	for i := range *pending {
-		out.buf = appendDelivery(out.buf, sub, &(*pending)[i])
-		out.events++
-		if len(out.buf) >= maxWrite {
-			if err := out.flush(); err != nil {
-				return false, false, err
-			}
-		}
+// fetch encodes what is ready, as much as one write carries; pending keeps the
+// rest. It reports whether there may be more, and whether the subscriber is too
+// slow to go on.
+func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more, slow bool) {
+	more = true // after a rest there always may be
+	if len(*pending) == 0 {
+		var err error
+		*pending, err = sub.Next(h.o.Now(), *pending, batch)
+		more, slow = len(*pending) >= batch, errors.Is(err, channels.ErrSlow)
 	}
-	return len(*pending) >= batch, errors.Is(nextErr, channels.ErrSlow), nil
+	n := 0
+	for n < len(*pending) && len(out.buf) < maxWrite {
+		out.buf = appendDelivery(out.buf, sub, &(*pending)[n])
+		n++
+	}
+	out.events += n
+	*pending = (*pending)[n:]
+	return more || len(*pending) > 0, slow
 }
 
 // Refuse answers with a stream that says when to come back, and ends.

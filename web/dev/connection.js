@@ -247,10 +247,11 @@ export class Connection {
       this.#setState('closed', reason);
       return;
     }
-    // A replica that drains is about to go: the next one is asked at once, after the wait it wished for.
+    // A replica that drains closes its streams spread over time, so another one can be asked at once.
     const next = reason.includes('drain') ? this.#another(this.base) : null;
     if (next) this.base = next;
-    this.#retry('reconnecting', reason, data?.retry >= 0 ? data.retry : backoff(0));
+    const wait = data?.retry >= 0 ? data.retry : backoff(0);
+    this.#retry('reconnecting', reason, next ? Math.min(wait, 300) : wait);
   }
 
   /**

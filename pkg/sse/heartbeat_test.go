@@ -1,0 +1,60 @@
+package sse
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestHeartbeats(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		event bool
+		want  frame
+		wire  string
+	}{
+		{"comments", false, frame{comment: true}, ":\n\n"},
+		{"events", true, frame{event: EventHeartbeat, data: "{}"}, "event: gateway.heartbeat\ndata: {}\n\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				request := session(t, "", "orders")
+				request.HeartbeatEvents = tt.event
+				s := f.stream(request, newSink())
+				opened := len(s.String())
+				time.Sleep(16*time.Second - time.Millisecond)
+				synctest.Wait()
+				if got := s.String()[opened:]; got != "" {
+					t.Fatalf("within 16 s came %q", got)
+				}
+				time.Sleep(8*time.Second + 2*time.Millisecond)
+				synctest.Wait()
+				if got := s.String()[opened:]; got != tt.wire {
+					t.Fatalf("within 24 s came %q, want one heartbeat", got)
+				}
+				if last := s.frames()[1]; last.comment != tt.want.comment || last.event != tt.want.event || last.data != tt.want.data {
+					t.Errorf("a client reads %+v", last)
+				}
+				// What was sent counts: a busy stream needs no heartbeats.
+				busy := len(s.String())
+				for range 30 {
+					f.broker.publish("orders", "x")
+					time.Sleep(5 * time.Second)
+				}
+				synctest.Wait()
+				if got := s.String()[busy:]; strings.Contains(got, "\n:\n") || strings.Contains(got, EventHeartbeat) {
+					t.Errorf("a busy stream has heartbeats: %q", got)
+				}
+				// In an hour of silence, heartbeats keep their distance of 20 s ± 20 %.
+				quiet := len(s.String())
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if n := strings.Count(s.String()[quiet:], tt.wire); n < 150 || n > 225 {
+					t.Errorf("%d heartbeats in an hour, want about 180", n)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,172 @@
+package sse
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestFailedFlushEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		w := newSink()
+		s := f.stream(session(t, "", "orders"), w)
+		w.flush = func() error { return errors.New("broken pipe") }
+		f.broker.publish("orders", "x")
+		s.wantEnded(t)
+		if reason := <-f.closed; reason != endedByWrite {
+			t.Errorf("ended by %q, want the write", reason)
+		}
+		if s.err != nil || f.handler.Connections() != 0 {
+			t.Errorf("error %v, %d connections left", s.err, f.handler.Connections())
+		}
+	})
+}
+
+func TestFailedFirstFlushEndsTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		w := newSink()
+		w.flush = func() error { return errors.New("broken pipe") }
+		s := f.stream(session(t, "", "orders"), w)
+		s.wantEnded(t)
+	})
+}
+
+// A stream that lags behind is written in pieces, and hears between any two of
+// them that it has to end.
+func TestLargeBacklogIsInterruptible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		at := f.broker.publish("orders", "first")
+		for range 100 {
+			f.broker.publish("orders", strings.Repeat("x", 200<<10))
+		}
+		w := newSink()
+		w.flush = func() error { time.Sleep(5 * time.Second); return nil }
+		s := f.stream(session(t, NewCursor("orders", at), "orders"), w)
+		time.Sleep(30 * time.Second)
+		done := make(chan error, 1)
+		go func() { done <- f.handler.Drain(t.Context(), time.Second) }()
+		time.Sleep(20 * time.Second)
+		s.wantEnded(t)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		frames := s.frames()
+		wantClose(t, frames[len(frames)-1], CloseDraining)
+	})
+}
+
+// server serves streams of channel "orders" over TCP.
+func (f *fixture) server() *httptest.Server {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.handler.Stream(w, r, session(f.t, r.Header.Get("Last-Event-ID"), "orders"))
+	}))
+	f.t.Cleanup(s.Close)
+	return s
+}
+
+func TestStuckClientIsGivenUp(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
+	s := f.server()
+	s.Start()
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
+		t.Fatalf("answered %q, %v", line, err)
+	}
+	// The client reads no more: buffers fill up, then a write fails.
+	large := strings.Repeat("x", 1<<20)
+	for {
+		f.broker.publish("orders", large)
+		select {
+		case reason := <-f.closed:
+			if reason != endedByWrite {
+				t.Errorf("ended by %q, want the write", reason)
+			}
+			return
+		case <-time.After(time.Millisecond): // publishes on; no event is waited for
+		}
+	}
+}
+
+func TestOverHTTP(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		proto int
+		start func(*httptest.Server)
+	}{
+		{"HTTP/1.1", 1, (*httptest.Server).Start},
+		{"HTTP/2", 2, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			s := f.server()
+			tt.start(s)
+			get := func(cursor string) (*http.Response, *parser) {
+				r, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL, nil)
+				r.Header.Set("Last-Event-ID", cursor)
+				answer, err := s.Client().Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return answer, newParser(answer.Body)
+			}
+			want := func(p *parser, event string) frame {
+				t.Helper()
+				got, err := p.next()
+				if err != nil || got.event != event {
+					t.Fatalf("got %+v, %v, want %s", got, err, event)
+				}
+				return got
+			}
+			answer, events := get("")
+			if answer.ProtoMajor != tt.proto || answer.StatusCode != 200 || answer.ContentLength != -1 {
+				t.Errorf("answered %s %s, length %d", answer.Proto, answer.Status, answer.ContentLength)
+			}
+			if chunked := len(answer.TransferEncoding) == 1 && answer.TransferEncoding[0] == "chunked"; chunked != (tt.proto == 1) {
+				t.Errorf("transfer encoding is %v", answer.TransferEncoding)
+			}
+			want(events, EventOpen)
+			// Each event arrives before the next is published: nothing is held back.
+			f.broker.publish("orders", `{"type":"one"}`)
+			one := want(events, "one")
+			f.broker.publish("orders", `{"type":"two"}`)
+			want(events, "two")
+			answer.Body.Close()
+			if reason := <-f.closed; reason != endedByClient {
+				t.Errorf("ended by %q, want the client", reason)
+			}
+
+			again, events := get(one.id)
+			if open := want(events, EventOpen); open.id != one.id {
+				t.Errorf("resumed at %q, want %q", open.id, one.id)
+			}
+			want(events, "two")
+			// A drain ends the answer in an orderly way.
+			if err := f.handler.Drain(t.Context(), time.Millisecond); err != nil {
+				t.Error(err)
+			}
+			wantClose(t, want(events, EventClose), CloseDraining)
+			if _, err := events.next(); err != io.EOF {
+				t.Errorf("the body ends with %v", err)
+			}
+			again.Body.Close()
+			refused, events := get("")
+			wantClose(t, want(events, EventClose), CloseDraining)
+			refused.Body.Close()
+		})
+	}
+}
