@@ -73,6 +73,9 @@ func Open(o Options) (*Bus, error) {
 	if o.Prefix == "" {
 		o.Prefix = DefaultPrefix
 	}
+	if err := checkPrefix(o.Prefix); err != nil {
+		return nil, err
+	}
 	if o.MaxPayload == 0 {
 		o.MaxPayload = DefaultMaxPayload
 	}
@@ -134,7 +137,8 @@ func (b *Bus) Subscribe(channel string, plain bool) {
 // Unsubscribe implements channels.Broker.
 func (b *Bus) Unsubscribe(channel string, plain bool) {
 	if plain {
-		b.link.unwant(topicName{text: channel})
+		b.link.unwant(topicName{text: channel}, topicName{text: b.keys.stream(channel)})
+		return
 	}
 	b.link.unwant(topicName{text: b.keys.stream(channel)})
 }

@@ -51,9 +51,6 @@ func startBus(t *testing.T, mini *miniredis.Miniredis, change ...func(*Options))
 	if r.Bus, err = Open(o); err != nil {
 		t.Fatal(err)
 	}
-	// Like a Cluster and unlike a single Redis, miniredis does not keep the order
-	// between what comes by pattern and what comes by name.
-	r.Bus.record.early = standIn / 2
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -97,6 +94,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func TestBusHears(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	b := startBus(t, mini)
 	b.Subscribe("orders", false)
@@ -145,6 +143,7 @@ func TestBusHears(t *testing.T) {
 }
 
 func TestBusReadsHistory(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	b := startBus(t, mini)
 	p := b.Publisher()
@@ -188,6 +187,7 @@ func TestBusReadsHistory(t *testing.T) {
 }
 
 func TestBusComesBack(t *testing.T) {
+	t.Parallel()
 	mini, _ := miniRedis(t)
 	b := startBus(t, mini)
 	b.Subscribe("orders", false)
@@ -213,6 +213,7 @@ func TestBusComesBack(t *testing.T) {
 
 // The code is loaded anew as soon as a call misses it.
 func TestBusReloadsScripts(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	b := startBus(t, mini)
 	client.ScriptFlush(t.Context())

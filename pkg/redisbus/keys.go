@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"fmt"
 	"strings"
 
 	"realtime-gateway/pkg/channels"
@@ -8,6 +9,15 @@ import (
 
 // DefaultPrefix begins every key unless configured otherwise.
 const DefaultPrefix = "gw"
+
+// checkPrefix refuses prefixes that could not stand in a Lua string, a pattern
+// and a key alike.
+func checkPrefix(prefix string) error {
+	if len(prefix) < 1 || len(prefix) > 32 || strings.Trim(prefix, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("redis prefix %q: allowed are 1 to 32 of a-z, 0-9 and -", prefix)
+	}
+	return nil
+}
 
 // keys makes every name that the gateway uses in Redis. Beside it only
 // gateway.lua makes names, in the same way: {prefix}.seen:{stream}:<event id> and

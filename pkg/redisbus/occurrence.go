@@ -23,7 +23,8 @@ type plain struct {
 // occurrences tells identical payloads apart by counting. A recorder hears
 // payloads and records on one connection, in the order in which Redis executed
 // them, so a record always is of the oldest payload of its content that is
-// still waiting here; also its own, where the answer to the call was lost. Not safe for concurrent use.
+// still waiting here; also its own, where the answer to the call was lost. Not
+// safe for concurrent use.
 type occurrences struct {
 	waiting []*plain     // in the order heard
 	done    func(*plain) // called when one waits no longer; may be nil

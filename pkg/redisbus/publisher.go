@@ -73,6 +73,11 @@ func NewPublisher(o PublisherOptions) (*Publisher, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Prefix != "" {
+		if err := checkPrefix(o.Prefix); err != nil {
+			return nil, err
+		}
+	}
 	p := newPublisher(t.client(), o.Prefix)
 	if o.Timeout > 0 {
 		p.timeout = o.Timeout
@@ -217,7 +222,10 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 			p.scripting.Store(true)
 			again, passing = append(again, t), err
 		case isUnloaded(err):
+			// The gateway may not be allowed to load functions, or has not yet: its
+			// script does the same.
 			p.forgetScript()
+			p.scripting.Store(true)
 			again, passing = append(again, t), fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err)
 		case isRefusal(err):
 			t.err = fmt.Errorf("publish to %q: %w: %s", t.message.Channel, ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
@@ -238,6 +246,7 @@ func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
 	}
 	text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
 	if errors.Is(err, redis.Nil) {
+		p.scripting.Store(false) // perhaps there are functions by now
 		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
 	}
 	if err != nil {

@@ -29,7 +29,7 @@ import (
 // record, which it hears too, which of its payloads that was.
 type recorder struct {
 	bus  *Bus
-	id   string // of this life of the recorder, in records
+	id   string // in records, since the last call without an answer; of work
 	link *link
 	log  *slog.Logger
 
@@ -38,6 +38,8 @@ type recorder struct {
 	hearing atomic.Bool  // all that this replica is to record has been subscribed since Redis came
 	clock   atomic.Int64 // Redis time minus local time, ms
 	unique  atomic.Int64 // last local position, for localPosition
+
+	leasing sync.Mutex
 
 	mu      sync.Mutex
 	live    []string          // live replicas
@@ -160,6 +162,11 @@ func (r *recorder) settle() {
 func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	ctx, cancel := context.WithTimeout(ctx, lease/2)
 	defer cancel()
+	r.leasing.Lock() // a renewal in flight must not undo leaving
+	defer r.leasing.Unlock()
+	if len(leave) == 0 && r.leaving() {
+		return errLeaving
+	}
 	args := append([]any{r.bus.o.Replica, lease.Milliseconds()}, leave...)
 	answer, err := r.bus.call.queue(ctx, r.bus.client, fnJoin, r.bus.keys.replicas(), args...).StringSlice()
 	if err != nil {
@@ -189,7 +196,7 @@ func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, n
 			delete(passedOn, p)
 			r.first[p] = place == 0
 			if !listening {
-				r.since[p] = uint64(max(0, r.redisTime()))
+				r.since[p] = r.listensFrom()
 				want = append(want, topicName{text: p, pattern: true})
 			}
 			switch place {
@@ -250,6 +257,17 @@ func (r *recorder) replicas() []string {
 // redisTime is what Redis' clock says, as far as is known here.
 func (r *recorder) redisTime() int64 { return time.Now().UnixMilli() + r.clock.Load() }
 
+// listensFrom is the Redis time now, or earlier: no record of what is heard from
+// now on is older. In a Cluster the clock of the node that records may be
+// behind the one asked.
+func (r *recorder) listensFrom() uint64 {
+	now := r.redisTime()
+	if r.bus.target.clustered() {
+		now -= clockSlack.Milliseconds()
+	}
+	return uint64(max(0, now))
+}
+
 // localPosition returns a position by this replica's knowledge of the Redis
 // time, never the same one twice.
 func (r *recorder) localPosition() channels.Position {
@@ -288,7 +306,7 @@ func (r *recorder) deaf(names []topicName) {
 		r.deafTo[n] = true
 	}
 	for p := range r.since {
-		r.since[p] = uint64(max(0, r.redisTime()))
+		r.since[p] = r.listensFrom()
 	}
 	r.mu.Unlock()
 	r.put(heard{broken: true})
@@ -395,6 +413,9 @@ func (r *recorder) work(ctx context.Context) {
 				}
 				if err != nil {
 					unsure = true
+					// A call without an answer may still be executed. Under a new
+					// name, what it records counts as another recorder's.
+					r.id = rand.Text()
 					notBefore = time.Now().Add(retrying.Next())
 					if _, ok := r.failed.allow(time.Now()); ok && r.bus.Ready() {
 						r.log.Warn("payloads that came by PUBLISH cannot be recorded at the moment, they wait", "waiting", len(o.waiting), "error", err)
@@ -534,6 +555,8 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 	}
 	return failed
 }
+
+var errLeaving = errors.New("this replica is leaving")
 
 var errUncounted = errors.New("records were made that were not heard")
 

@@ -66,6 +66,7 @@ func settled(t *testing.T, buses ...*running) {
 }
 
 func TestPlainPublishIsRecordedOnce(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	a := startBus(t, mini)
 	b := startBus(t, mini)
@@ -112,6 +113,7 @@ func TestPlainPublishIsRecordedOnce(t *testing.T) {
 
 // One recorder dies while payloads come: the other stands in for it.
 func TestRecorderDies(t *testing.T) {
+	t.Parallel()
 	for i := range 2 {
 		t.Run(fmt.Sprintf("number %d", i), func(t *testing.T) {
 			mini, client := miniRedis(t)
@@ -139,6 +141,7 @@ func TestRecorderDies(t *testing.T) {
 // A recorder that comes later does not know the newest record of a content,
 // and must not wait until Redis has forgotten it.
 func TestRecorderAfterARestart(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	mini.ClockTTL(false)
 	first := startBus(t, mini)
@@ -155,6 +158,7 @@ func TestRecorderAfterARestart(t *testing.T) {
 // Payloads that come while Redis refuses to record are recorded when it does
 // again, and calls that were executed without an answer are not repeated.
 func TestRecorderIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	s := &scripts{t: t, mini: mini}
 	a := startBus(t, mini)
@@ -188,6 +192,7 @@ func TestRecorderIsTriedAgain(t *testing.T) {
 }
 
 func TestRecorderLeaves(t *testing.T) {
+	t.Parallel()
 	mini, client := miniRedis(t)
 	a := startBus(t, mini)
 	b := startBus(t, mini)

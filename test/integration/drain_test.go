@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,6 +99,26 @@ func TestDrainRefusesNewcomers(t *testing.T) {
 		}
 	}
 	must(t, <-done)
+}
+
+// Clients that do not read cannot keep a replica from leaving in order.
+func TestDrainWithClientsThatDoNotRead(t *testing.T) {
+	t.Parallel()
+	f := own(t, setup{replicas: 1, flags: []string{"--drain-time", "1s", "--write-timeout", "1m"}})
+	ch := channel("many")
+	stuck := harness.Subscribe{Channels: []string{ch}, ReceiveBuffer: 4096}
+	for range 3 {
+		open(t, f.url(0), stuck).Pause()
+	}
+	big := strings.Repeat("x", 100_000)
+	for range 40 {
+		fcall(t, f, ch, big)
+	}
+	code, err := f.replicas[0].Process().Terminate()
+	must(t, err)
+	if code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
 }
 
 // notReadyOrGone waits until /readyz does not say 200 any more.

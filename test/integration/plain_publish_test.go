@@ -3,6 +3,7 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -192,6 +193,40 @@ func TestPublishWhileReplicasDie(t *testing.T) {
 			}
 			noGaps(t, s)
 		})
+	}
+}
+
+// A payload that was recorded just before the only replica restarted is a new
+// event when it comes again.
+func TestPublishTheSameAfterARestart(t *testing.T) {
+	t.Parallel()
+	f := own(t, setup{replicas: 1})
+	ch := channel("hist")
+	for n := 1; n <= 4; n++ {
+		publish(t, f, ch, "same")
+		waitRecorded(t, f, ch, n)
+		must(t, f.replicas[0].Kill())
+		must(t, f.replicas[0].Start())
+		must(t, f.replicas[0].WaitReady())
+	}
+}
+
+// What is published under the name of a stream by mistake is counted, and
+// nobody takes it for an event.
+func TestPublishUnderTheStreamsName(t *testing.T) {
+	t.Parallel()
+	f := shared(t)
+	ch := channel("hist")
+	s := open(t, f.url(0), on(ch))
+	publish(t, f, "gw:"+ch, "oops")
+	fcall(t, f, ch, harness.Counted(1))
+	waitNumber(t, s, ch, 1)
+	wantNumbers(t, s.Now().Of(ch), 1, 1)
+	noGaps(t, s)
+	_, metrics, err := f.replicas[0].Ops("/metrics")
+	must(t, err)
+	if !strings.Contains(metrics, `gateway_plain_rejected_total{reason="prefix"}`) {
+		t.Error("the mistake is not counted")
 	}
 }
 
