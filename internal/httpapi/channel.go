@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"realtime-gateway/internal/auth"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -31,6 +32,16 @@ func channelPath(r *http.Request) (string, error) {
 		return "", malformed("the channel in the path is badly percent-encoded")
 	}
 	return name, nil
+}
+
+// channelAndClaims reads which channel a request is about, and whose it is.
+func (a *api) channelAndClaims(r *http.Request) (string, *auth.Claims, error) {
+	channel, err := channelPath(r)
+	if err != nil {
+		return "", nil, err
+	}
+	claims, err := a.identify(r)
+	return channel, claims, err
 }
 
 // historyAnswer is a page of a channel's history.
@@ -52,11 +63,7 @@ const (
 // history serves GET /v1/channels/<channel>/events?after=…&limit=….
 func (a *api) history(c echo.Context) error {
 	r := c.Request()
-	channel, err := channelPath(r)
-	if err != nil {
-		return err
-	}
-	claims, err := a.identify(r)
+	channel, claims, err := a.channelAndClaims(r)
 	if err != nil {
 		return err
 	}
@@ -122,11 +129,7 @@ func parseAfter(text, channel string) (*channels.Position, error) {
 // publish serves POST /v1/channels/<channel>/events: the body is the payload.
 func (a *api) publish(c echo.Context) error {
 	r := c.Request()
-	channel, err := channelPath(r)
-	if err != nil {
-		return err
-	}
-	claims, err := a.identify(r)
+	channel, claims, err := a.channelAndClaims(r)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,35 @@
+package redisbus
+
+import (
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// redisTime is what Redis' clock says, as far as is known here.
+func (r *recorder) redisTime() int64 { return time.Now().UnixMilli() + r.clock.Load() }
+
+// listensFrom is the Redis time now, or earlier: no record of what is heard from
+// now on is older. In a Cluster the clock of the node that records may be
+// behind the one asked.
+func (r *recorder) listensFrom() uint64 {
+	now := r.redisTime()
+	if r.bus.target.clustered() {
+		now -= clockSlack.Milliseconds()
+	}
+	return uint64(max(0, now))
+}
+
+// localPosition returns a position by this replica's knowledge of the Redis
+// time, never the same one twice.
+func (r *recorder) localPosition() channels.Position {
+	micros := time.Now().UnixMicro() + r.clock.Load()*1000
+	for {
+		last := r.unique.Load()
+		next := max(micros, last+1)
+		if r.unique.CompareAndSwap(last, next) {
+			// From 1000 on: below are the positions that gateway.lua gives.
+			return channels.Position{Millis: uint64(next / 1000), Seq: uint64(1000 + next%1000)}
+		}
+	}
+}

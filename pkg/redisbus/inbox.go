@@ -1,0 +1,111 @@
+package redisbus
+
+import (
+	"time"
+	"unicode/utf8"
+)
+
+// heard is one message of the link, in its order.
+type heard struct {
+	pattern, name, text string
+	broken              bool // instead: messages may have been missed before this
+}
+
+// confirmed implements listener.
+func (r *recorder) confirmed(n topicName) {
+	r.mu.Lock()
+	delete(r.deafTo, n)
+	again := r.missing && n == r.records()
+	if again {
+		r.missing = false
+	}
+	r.mu.Unlock()
+	if again {
+		r.put(heard{broken: true}) // what was recorded since deaf has been missed too
+	}
+	r.settle()
+}
+
+// deaf implements listener.
+func (r *recorder) deaf(names []topicName) {
+	r.hearing.Store(false)
+	r.mu.Lock()
+	r.missing = true
+	for _, n := range names {
+		r.deafTo[n] = true
+	}
+	for p := range r.since {
+		r.since[p] = r.listensFrom()
+	}
+	r.mu.Unlock()
+	r.put(heard{broken: true})
+}
+
+// message implements listener.
+func (r *recorder) message(pattern, name, text string) {
+	r.put(heard{pattern: pattern, name: name, text: text})
+}
+
+func (r *recorder) put(m heard) {
+	r.mu.Lock()
+	payload := !m.broken && m.name != r.bus.keys.recorded()
+	full := payload && (r.pending >= maxPending || r.bytes+len(m.text) > maxPendingBytes)
+	if !full {
+		r.inbox = append(r.inbox, m)
+		if payload {
+			r.pending++
+			r.bytes += len(m.text)
+		}
+	}
+	r.mu.Unlock()
+	if full {
+		r.reject(m.name, "overload")
+		return
+	}
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (r *recorder) take() []heard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	inbox := r.inbox
+	r.inbox = nil
+	return inbox
+}
+
+// done gives back the room of a payload that waits no longer.
+func (r *recorder) done(payload string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pending--
+	r.bytes -= len(payload)
+}
+
+// rejects says why a plain payload is not accepted, or nothing.
+func rejects(payload string, limit int) string {
+	if len(payload) > limit || !utf8.ValidString(payload) {
+		return "payload"
+	}
+	return ""
+}
+
+// reject counts a payload that is not delivered. Its publisher cannot be told,
+// so the log is, now and then.
+func (r *recorder) reject(channel, reason string) {
+	if h := r.bus.o.Hooks.Rejected; h != nil {
+		h(reason)
+	}
+	if n, ok := r.rejected.allow(time.Now()); ok {
+		what := "a payload that came by PUBLISH is too long or not valid UTF-8 and was dropped"
+		switch reason {
+		case "prefix":
+			what = "what came by PUBLISH under the name of a stream is no announcement and was ignored; publish to the bare name of the channel"
+		case "overload":
+			what = "payloads come by PUBLISH faster than they can be recorded and were dropped; publish with FCALL gateway_publish, or reliably and faster"
+		}
+		r.log.Warn(what, "channel", channel, "dropped", n)
+	}
+}
