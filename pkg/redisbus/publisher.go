@@ -47,7 +47,8 @@ type Publisher struct {
 	keys    keys
 	timeout time.Duration
 
-	scripting atomic.Bool // this Redis has no functions
+	scripting   atomic.Bool // the script is called, in place of the function
+	unsupported atomic.Bool // this Redis has no functions, or not for us
 
 	mu       sync.Mutex
 	sha      string    // of the script, which is taken from Redis where functions do not exist
@@ -219,6 +220,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		switch {
 		case err == nil:
 		case sha == "" && isUnsupported(err):
+			p.unsupported.Store(true)
 			p.scripting.Store(true)
 			again, passing = append(again, t), err
 		case isUnloaded(err):
@@ -246,7 +248,7 @@ func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
 	}
 	text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
 	if errors.Is(err, redis.Nil) {
-		p.scripting.Store(false) // perhaps there are functions by now
+		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
 		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
 	}
 	if err != nil {
