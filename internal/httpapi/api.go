@@ -21,7 +21,7 @@ type Publisher interface {
 	Publish(ctx context.Context, m redisbus.Message) (channels.Position, error)
 }
 
-// Options configure the interface. All fields but the last four are required.
+// Options configure the interface. Hub, Streams and Publisher are required.
 type Options struct {
 	Hub       *channels.Hub
 	Streams   *sse.Handler
@@ -40,6 +40,8 @@ type Options struct {
 	// MaxPayload is the longest payload that may be published, in bytes. If
 	// zero, redisbus.DefaultMaxPayload.
 	MaxPayload int
+	// BodyTimeout is how long a request body may take to arrive. If zero, 10 s.
+	BodyTimeout time.Duration
 	Dev        *Dev         // what --dev serves beside; nil for none
 	Logger     *slog.Logger // if nil, slog.Default()
 	Now        func() time.Time
@@ -57,6 +59,9 @@ func New(o Options) http.Handler {
 	if o.MaxPayload == 0 {
 		o.MaxPayload = redisbus.DefaultMaxPayload
 	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = 10 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -66,7 +71,7 @@ func New(o Options) http.Handler {
 	a := &api{o}
 	e := echo.New()
 	e.HTTPErrorHandler = a.fail
-	e.Use(a.recover, limitBody)
+	e.Use(a.recover, a.limitBody)
 	if o.Dev != nil {
 		e.Use(loopbackOnly)
 	}
@@ -99,19 +104,16 @@ func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// bodyTimeout is how long a request body may take to arrive.
-const bodyTimeout = 10 * time.Second
-
 // limitBody keeps slow senders from holding a request open. The deadline is
 // lifted with the body's end, because a stream may follow.
-func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
+func (a *api) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if r.Body == nil || r.Body == http.NoBody {
 			return next(c)
 		}
 		control := http.NewResponseController(c.Response().Writer)
-		if control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil {
+		if control.SetReadDeadline(time.Now().Add(a.BodyTimeout)) == nil {
 			r.Body = &timedBody{r.Body, control}
 		}
 		return next(c)
