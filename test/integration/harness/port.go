@@ -23,6 +23,17 @@ var ports = struct {
 // FreeAddr returns a loopback address that nobody listens on and that is not
 // handed out twice.
 func FreeAddr() (string, error) {
+	l, err := freeListener()
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// freeListener listens where FreeAddr would say. Who is going to listen in this
+// process takes it as it is: a process that is being started at the moment
+// holds a copy of a closed listener until it has replaced itself.
+func freeListener() (net.Listener, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	for range lastPort - firstPort {
@@ -32,10 +43,9 @@ func FreeAddr() (string, error) {
 		}
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
 		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			continue
+		if err == nil {
+			return l, nil
 		}
-		return addr, l.Close()
 	}
-	return "", fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
+	return nil, fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
 }

@@ -27,15 +27,11 @@ type link struct {
 
 // NewProxy listens on a free address and connects to target.
 func NewProxy(target string) (*Proxy, error) {
-	addr, err := FreeAddr()
+	l, err := freeListener()
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	p := &Proxy{Addr: addr, listener: l, target: target, links: map[*link]bool{}}
+	p := &Proxy{Addr: l.Addr().String(), listener: l, target: target, links: map[*link]bool{}}
 	p.wg.Go(p.accept)
 	return p, nil
 }
