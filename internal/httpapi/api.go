@@ -42,9 +42,9 @@ type Options struct {
 	MaxPayload int
 	// BodyTimeout is how long a request body may take to arrive. If zero, 10 s.
 	BodyTimeout time.Duration
-	Dev        *Dev         // what --dev serves beside; nil for none
-	Logger     *slog.Logger // if nil, slog.Default()
-	Now        func() time.Time
+	Dev         *Dev         // what --dev serves beside; nil for none
+	Logger      *slog.Logger // if nil, slog.Default()
+	Now         func() time.Time
 }
 
 type api struct {
