@@ -173,7 +173,7 @@ func (h *Hub) Channels() int {
 // channels. It never blocks: w is woken when there is something to fetch. The
 // error is that of Policy, and then nothing is subscribed.
 func (h *Hub) Subscribe(w Waker, requests []Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, subs: make([]*Subscription, 0, len(requests))}
+	s := &Subscriber{hub: h, subs: make([]*subscription, 0, len(requests))}
 	policies := make([]*Policy, len(requests))
 	for i, r := range requests {
 		p, err := h.Policy(r.Channel)
@@ -194,7 +194,7 @@ func (h *Hub) Subscribe(w Waker, requests []Request) (*Subscriber, error) {
 	return s, nil
 }
 
-func (h *Hub) add(w Waker, r Request, p *Policy) *Subscription {
+func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t, ok := h.topics[r.Channel]
@@ -209,13 +209,13 @@ func (h *Hub) add(w Waker, r Request, p *Policy) *Subscription {
 		t.linger.Stop()
 		t.linger = nil
 	}
-	s := &Subscription{topic: t, at: len(t.subs), waker: w, begin: r.Start}
+	s := &subscription{topic: t, at: len(t.subs), waker: w, begin: r.Start}
 	t.subs = append(t.subs, s)
 	t.wakers.add(w)
 	return s
 }
 
-func (h *Hub) release(s *Subscription) {
+func (h *Hub) release(s *subscription) {
 	t := s.topic
 	t.mu.Lock()
 	last := len(t.subs) - 1

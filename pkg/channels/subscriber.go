@@ -39,7 +39,7 @@ var ErrSlow = errors.New("subscriber is too slow")
 // methods belong to one goroutine.
 type Subscriber struct {
 	hub    *Hub
-	subs   []*Subscription
+	subs   []*subscription
 	marks  []Mark // of the channels with history
 	markOf []int  // per channel its index in marks, or -1
 	turn   int    // the channel whose turn it is

@@ -25,9 +25,9 @@ const (
 	following              // at an index of the log
 )
 
-// Subscription is a subscriber's place on one channel. Guarded by its topic's
+// subscription is a subscriber's place on one channel. Guarded by its topic's
 // lock.
-type Subscription struct {
+type subscription struct {
 	topic *topic
 	at    int // index in the topic's subs
 	waker Waker
@@ -48,7 +48,7 @@ type Subscription struct {
 
 // take appends what is ready to out, at most about limit deliveries. Called
 // with the lock held.
-func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+func (s *subscription) take(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
 	t := s.topic
 	for len(out) < limit {
 		switch s.stage {
@@ -92,7 +92,7 @@ func (s *Subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 }
 
 // start finds the first position, and reports whether it is known.
-func (s *Subscription) start(now time.Time) bool {
+func (s *subscription) start(now time.Time) bool {
 	t := s.topic
 	if !t.joined {
 		return false
@@ -116,7 +116,7 @@ func (s *Subscription) start(now time.Time) bool {
 }
 
 // startInPast places the subscription before the last events it asked for.
-func (s *Subscription) startInPast(now time.Time) bool {
+func (s *subscription) startInPast(now time.Time) bool {
 	t := s.topic
 	oldest := int64(0)
 	if s.begin.MaxAge > 0 {
@@ -150,7 +150,7 @@ func (s *Subscription) startInPast(now time.Time) bool {
 // place moves from replaying to following, and reports whether it could. A
 // position beyond the log's end means either that this replica has not heard
 // yet of what another one has delivered, or that Redis lost it; a fill tells.
-func (s *Subscription) place() bool {
+func (s *subscription) place() bool {
 	t := s.topic
 	if t.log.end.Less(s.pos) {
 		if s.needFill == 0 {
@@ -182,7 +182,7 @@ func (s *Subscription) place() bool {
 
 // follow reads on in the log. It leaves the stage following when the log no
 // longer reaches back to the subscription and history has to help out.
-func (s *Subscription) follow(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+func (s *subscription) follow(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
 	t := s.topic
 	size := int64(t.policy.BufferSize)
 	switch lag := t.log.next() - s.index; {
@@ -220,7 +220,7 @@ func (s *Subscription) follow(now time.Time, at int, out []Delivery, limit int) 
 }
 
 // drop skips to index.
-func (s *Subscription) drop(index int64) {
+func (s *subscription) drop(index int64) {
 	t := s.topic
 	to := t.log.start
 	if index > t.log.first {
@@ -235,7 +235,7 @@ func (s *Subscription) drop(index int64) {
 
 // keepOldest saves, before the log is cut at index, the events that DropNewest
 // owes to this subscription.
-func (s *Subscription) keepOldest(index int64) {
+func (s *subscription) keepOldest(index int64) {
 	t := s.topic
 	if s.stage != following || !s.caughtUp || s.kept != nil || s.index >= index || s.index < t.log.first {
 		return
@@ -246,7 +246,7 @@ func (s *Subscription) keepOldest(index int64) {
 }
 
 // give appends an entry, or notes that it is missing.
-func (s *Subscription) give(now time.Time, at int, e *Entry, out []Delivery) []Delivery {
+func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery) []Delivery {
 	switch {
 	case e.Gap != nil:
 		gap := *e.Gap
@@ -262,7 +262,7 @@ func (s *Subscription) give(now time.Time, at int, e *Entry, out []Delivery) []D
 }
 
 // addGap joins gaps that have no event between them into one.
-func (s *Subscription) addGap(g Gap) {
+func (s *subscription) addGap(g Gap) {
 	if s.gap == nil {
 		s.gap = &g
 		return
@@ -270,7 +270,7 @@ func (s *Subscription) addGap(g Gap) {
 	s.gap.join(&g)
 }
 
-func (s *Subscription) giveGap(at int, out []Delivery) []Delivery {
+func (s *subscription) giveGap(at int, out []Delivery) []Delivery {
 	if s.gap == nil {
 		return out
 	}

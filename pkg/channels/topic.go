@@ -27,7 +27,7 @@ type topic struct {
 	pending []Event // announced while the log was not up to date
 	fills   uint64  // completed fills, by which a subscriber knows that one happened since
 
-	subs   []*Subscription
+	subs   []*subscription
 	wakers wakers
 	pages  map[pageKey]*page // history being read, or just read
 	linger *time.Timer       // releases the topic when nobody has come back

@@ -80,6 +80,9 @@ const (
 
 func newRecorder(b *Bus) *recorder {
 	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), since: make(map[string]uint64), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
+	if b.target.clustered() {
+		r.early = standIn / 2
+	}
 	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, b.changed, b.log)
 	r.want(r.records())
 	return r

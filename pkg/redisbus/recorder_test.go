@@ -204,3 +204,19 @@ func TestRecorderLeaves(t *testing.T) {
 	client.Publish(t.Context(), "orders", "x")
 	wantRecorded(t, client, "orders", map[string]int{"x": 1}, a, b)
 }
+
+// In a Cluster a record can come before its payload, elsewhere it cannot.
+func TestOnlyInAClusterRecordsMayComeEarly(t *testing.T) {
+	for url, early := range map[string]bool{
+		"redis://127.0.0.1:1": false, "redis+sentinel://127.0.0.1:1/m": false, "redis+cluster://127.0.0.1:1": true,
+	} {
+		b, err := Open(Options{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.record.early > 0; got != early {
+			t.Errorf("%s: early records are matched: %v, want %v", url, got, early)
+		}
+		b.client.Close()
+	}
+}
