@@ -46,7 +46,8 @@ type Bus struct {
 	keys    keys
 	target  *target
 	client  redis.UniversalClient
-	library *library
+	sharded atomic.Bool // channels are announced in their shards
+	shared  [2]*library // announcing everywhere, and in shards
 	loader  *loader
 	call    caller
 	link    *link
@@ -87,14 +88,25 @@ func Open(o Options) (*Bus, error) {
 	}
 	b := &Bus{
 		o: o, keys: keys{o.Prefix}, target: t, client: t.client(), log: o.Logger,
-		library: newLibrary(o.Prefix, o.MaxPayload, o.Policies),
-		reload:  make(chan struct{}, 1),
+		shared: [2]*library{
+			newLibrary(o.Prefix, o.MaxPayload, o.Policies, announceEverywhere),
+			newLibrary(o.Prefix, o.MaxPayload, o.Policies, announceInShard),
+		},
+		reload: make(chan struct{}, 1),
 	}
 	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
 	b.link = newLink(rand.Text(), t, b.client, b.keys, (*announcements)(b), b.changed, o.Logger)
 	b.record = newRecorder(b)
 	return b, nil
+}
+
+// library is the one that fits this Redis.
+func (b *Bus) library() *library {
+	if b.sharded.Load() {
+		return b.shared[1]
+	}
+	return b.shared[0]
 }
 
 // Run hears announcements and hands them to r until ctx ends. It never gives

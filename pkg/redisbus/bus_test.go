@@ -220,7 +220,7 @@ func TestBusReloadsScripts(t *testing.T) {
 	if _, err := b.Bus.Open(t.Context(), "orders"); err != nil {
 		t.Error(err)
 	}
-	if client.HGet(t.Context(), "gw.script", "sha").Val() != b.library.scripts[fnPublish].sha {
+	if client.HGet(t.Context(), "gw.script", "sha").Val() != b.library().scripts[fnPublish].sha {
 		t.Error("the script for publishers is not there")
 	}
 	if len(b.Scripts()) != len(entryPoints) {

@@ -13,8 +13,8 @@ import (
 // caller runs the entry points of gateway.lua, as functions or as scripts.
 type caller struct {
 	client    redis.UniversalClient
-	library   *library
-	functions func() bool // whether Redis has the library loaded as functions
+	library   func() *library // the one in use
+	functions func() bool     // whether Redis has the library loaded as functions
 }
 
 // queue adds a call to a pipeline, or runs it where c is a client.
@@ -22,7 +22,7 @@ func (c *caller) queue(ctx context.Context, to redis.Cmdable, function, key stri
 	if c.functions() {
 		return to.FCall(ctx, function, []string{key}, args...)
 	}
-	return to.EvalSha(ctx, c.library.scripts[function].sha, []string{key}, args...)
+	return to.EvalSha(ctx, c.library().scripts[function].sha, []string{key}, args...)
 }
 
 // once is a command that go-redis does not send again by itself. Of a call
@@ -36,7 +36,7 @@ func (once) NoRetry() bool { return true }
 func (c *caller) queueOnce(ctx context.Context, to redis.Pipeliner, function, key string, args ...any) *redis.Cmd {
 	call := []any{"fcall", function, 1, key}
 	if !c.functions() {
-		call[0], call[1] = "evalsha", c.library.scripts[function].sha
+		call[0], call[1] = "evalsha", c.library().scripts[function].sha
 	}
 	cmd := redis.NewCmd(ctx, append(call, args...)...)
 	cmd.SetFirstKeyPos(3) // where a Cluster client finds the slot

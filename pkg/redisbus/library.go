@@ -26,6 +26,13 @@ const keyLife = 24 * time.Hour
 // repetition from another recorder's late record.
 const plainWindow = 30 * time.Second
 
+// How gateway.lua announces: to all nodes of a Cluster, or only to those that
+// serve the channel's slot.
+const (
+	announceEverywhere = "PUBLISH"
+	announceInShard    = "SPUBLISH"
+)
+
 // The entry points of gateway.lua, by the names of their functions.
 const (
 	fnPublish = "gateway_publish"
@@ -52,10 +59,10 @@ type script struct{ source, sha string }
 
 // newLibrary puts the settings above the source. Its code depends on them
 // alone, so replicas of one configuration make the same.
-func newLibrary(prefix string, maxPayload int, policies channels.Policies) *library {
+func newLibrary(prefix string, maxPayload int, policies channels.Policies, announce string) *library {
 	var b strings.Builder
 	fmt.Fprintf(&b, "local PREFIX = %s\n", luaString(prefix))
-	fmt.Fprintf(&b, "local ANNOUNCE = 'PUBLISH'\n")
+	fmt.Fprintf(&b, "local ANNOUNCE = %s\n", luaString(announce))
 	fmt.Fprintf(&b, "local MAX_PAYLOAD = %d\n", maxPayload)
 	fmt.Fprintf(&b, "local PLAIN_WINDOW = %d\n", plainWindow.Milliseconds())
 	b.WriteString("local POLICIES = {\n")
@@ -157,8 +164,9 @@ func sha1hex(s string) string {
 // Scripts returns the source of each function of the library as a script, for
 // servers that are to call them without having functions.
 func (b *Bus) Scripts() map[string]string {
-	scripts := make(map[string]string, len(b.library.scripts))
-	for name, s := range b.library.scripts {
+	library := b.library()
+	scripts := make(map[string]string, len(library.scripts))
+	for name, s := range library.scripts {
 		scripts[name] = s.source
 	}
 	return scripts

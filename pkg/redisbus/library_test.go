@@ -43,8 +43,8 @@ func TestKeys(t *testing.T) {
 
 func TestOutdates(t *testing.T) {
 	policies := testPolicies(t)
-	l := newLibrary("gw", 100, policies)
-	same, other := newLibrary("gw", 100, policies), newLibrary("gw", 200, policies)
+	l := newLibrary("gw", 100, policies, announceEverywhere)
+	same, other := newLibrary("gw", 100, policies, announceEverywhere), newLibrary("gw", 200, policies, announceEverywhere)
 	if l.digest != same.digest || l.digest == other.digest {
 		t.Fatal("a library is known by its settings")
 	}
@@ -70,14 +70,14 @@ func TestOutdates(t *testing.T) {
 			}
 		})
 	}
-	if got, err := l.outdates(newLibrary("shop", 100, policies).info(5), 9); got || err == nil || !strings.Contains(err.Error(), `"shop"`) {
+	if got, err := l.outdates(newLibrary("shop", 100, policies, announceEverywhere).info(5), 9); got || err == nil || !strings.Contains(err.Error(), `"shop"`) {
 		t.Errorf("the library of another prefix: %v, %v", got, err)
 	}
 }
 
 // Whichever order replicas of two configurations check in, they come to rest.
 func TestOutdatesSettles(t *testing.T) {
-	a, b := newLibrary("gw", 100, testPolicies(t)), newLibrary("gw", 200, testPolicies(t))
+	a, b := newLibrary("gw", 100, testPolicies(t), announceEverywhere), newLibrary("gw", 200, testPolicies(t), announceEverywhere)
 	for _, stamps := range [][2]int64{{1, 2}, {2, 1}, {1, 1}} {
 		loaded := ""
 		changes := 0

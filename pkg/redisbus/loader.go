@@ -16,7 +16,7 @@ import (
 // take it.
 type loader struct {
 	client  redis.UniversalClient
-	library *library
+	library func() *library // the one in use
 	keys    keys
 	log     *slog.Logger
 
@@ -76,15 +76,15 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 		return err
 	}
 	if err == nil {
-		outdated, err := l.library.outdates(info, l.stamp)
+		outdated, err := l.library().outdates(info, l.stamp)
 		if !outdated {
-			if err == nil && info != l.library.info(l.stamp) && !strings.Contains(info, l.library.digest) && !l.replaced.Swap(true) {
+			if err == nil && info != l.library().info(l.stamp) && !strings.Contains(info, l.library().digest) && !l.replaced.Swap(true) {
 				l.log.Warn("another gateway has loaded its policies into this Redis, with other settings; they apply to publishing")
 			}
 			return err
 		}
 	}
-	if err := c.FunctionLoadReplace(ctx, l.library.functions(l.stamp)).Err(); err != nil {
+	if err := c.FunctionLoadReplace(ctx, l.library().functions(l.stamp)).Err(); err != nil {
 		return err
 	}
 	l.log.Info("loaded the function library into redis", "address", c.Options().Addr)
@@ -96,7 +96,7 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
 	var shas, sources []string
 	for _, e := range entryPoints {
-		if s := l.library.scripts[e.function]; l.scripting.Load() || e.function == fnPublish {
+		if s := l.library().scripts[e.function]; l.scripting.Load() || e.function == fnPublish {
 			shas, sources = append(shas, s.sha), append(sources, s.source)
 		}
 	}
@@ -125,12 +125,12 @@ func (l *loader) ensureSource(ctx context.Context) error {
 		return err
 	}
 	if err == nil {
-		if outdated, err := l.library.outdates(info, l.stamp); !outdated {
+		if outdated, err := l.library().outdates(info, l.stamp); !outdated {
 			return err
 		}
 	}
-	publish := l.library.scripts[fnPublish]
-	return l.client.HSet(ctx, key, "info", l.library.info(l.stamp), "sha", publish.sha, "source", publish.source).Err()
+	publish := l.library().scripts[fnPublish]
+	return l.client.HSet(ctx, key, "info", l.library().info(l.stamp), "sha", publish.sha, "source", publish.source).Err()
 }
 
 // ensureInterval is how often ensure runs while nothing asks for it.

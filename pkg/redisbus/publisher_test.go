@@ -40,7 +40,7 @@ func functionPublisher(t *testing.T) *publishing {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	library := newLibrary("gw", 1000, testPolicies(t))
+	library := newLibrary("gw", 1000, testPolicies(t), announceEverywhere)
 	sources := make(map[string]string)
 	for name, script := range library.scripts {
 		sources[name] = script.source

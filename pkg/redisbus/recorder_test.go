@@ -164,7 +164,7 @@ func TestRecorderIsTriedAgain(t *testing.T) {
 	a := startBus(t, mini)
 	b := startBus(t, mini)
 	settled(t, a, b)
-	record := a.library.scripts[fnRecord].sha
+	record := a.library().scripts[fnRecord].sha
 	t.Run("refused", func(t *testing.T) {
 		left := interrupt(s, record, 20, loadingError)
 		want := make(map[string]int)

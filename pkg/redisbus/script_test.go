@@ -22,7 +22,7 @@ type scripts struct {
 func newScripts(t testing.TB) *scripts {
 	mini, client := miniRedis(t)
 	mini.ClockTTL(false) // lives are compared exactly
-	return &scripts{t, mini, client, newLibrary("gw", 1000, testPolicies(t))}
+	return &scripts{t, mini, client, newLibrary("gw", 1000, testPolicies(t), announceEverywhere)}
 }
 
 func (s *scripts) run(function string, keys []string, args ...any) (any, error) {
