@@ -21,18 +21,44 @@ type Broker interface {
 	// Ready tells whether announcements are being received.
 	Ready() bool
 
-	// Open returns the channel's last position, creating the stream where
-	// there is none, and renews its life. Position zero, without error, on a
-	// channel without history.
-	Open(ctx context.Context, channel string) (Position, error)
-	// Tops is Open for many channels in few round trips; a channel that
-	// failed has the zero Position.
-	Tops(ctx context.Context, channels []string) ([]Position, error)
+	// Open returns the channels' last positions, creating streams where there
+	// are none, and renews their lives, in few round trips. It does not try
+	// again. On a channel without history the position is zero.
+	Open(ctx context.Context, channels []string) []Top
+	// Tops is Open without writing anything: where there is no stream, the
+	// position is zero.
+	Tops(ctx context.Context, channels []string) []Top
+	// Tails reads from many streams in few round trips. It does not try again.
+	Tails(ctx context.Context, requests []TailRequest) []Tail
 	// Read returns at most limit events after a position, oldest first. Fewer
 	// than limit means that there were no more.
 	Read(ctx context.Context, channel string, after Position, limit int) ([]Event, error)
-	// Tail returns the newest limit events, oldest first.
-	Tail(ctx context.Context, channel string, limit int) ([]Event, error)
+	// Newest returns the newest limit events, oldest first.
+	Newest(ctx context.Context, channel string, limit int) ([]Event, error)
+	// MarkLost records in the stream that it has lost events which this replica
+	// had received, once however many replicas do. It reports false where there
+	// is nothing to record after all, or the stream can take no such record.
+	MarkLost(ctx context.Context, channel string, lost Loss) (bool, error)
+}
+
+// Top is the answer about one channel to Broker.Open or Broker.Tops.
+type Top struct {
+	Position Position
+	Err      error
+}
+
+// TailRequest asks for at most Limit events of a channel, oldest first, from a
+// position on: an event at From itself comes as well.
+type TailRequest struct {
+	Channel string
+	From    Position
+	Limit   int
+}
+
+// Tail is the answer to one TailRequest.
+type Tail struct {
+	Events []Event
+	Err    error
 }
 
 // Receiver is told what a Broker hears. Its methods never block.

@@ -20,9 +20,22 @@ type Event struct {
 	// Foreign marks an entry that no publisher of ours made: it has a position
 	// and nothing else, and is given as a gap.
 	Foreign bool
+	// Lost marks an entry that is no event, but records that the stream lost
+	// some; nil for events.
+	Lost *Loss
 	// TTL is the age beyond which the event is not delivered. If zero, only
 	// the channel's policy decides.
 	TTL time.Duration
+}
+
+// Loss says what a stream has lost: every event after After up to Upto, as far
+// as anybody knows. Redis loses acknowledged writes when a replica takes over
+// that had not received them, or when it is emptied.
+type Loss struct{ After, Upto Position }
+
+// covers tells whether who has been told of l need not be told of other.
+func (l *Loss) covers(other *Loss) bool {
+	return l != nil && l.After == other.After && !l.Upto.Less(other.Upto)
 }
 
 // Reserved event types begin with ReservedPrefix: the gateway speaks to

@@ -2,132 +2,164 @@ package channels
 
 import "context"
 
-// fillPage is how many events one read of a fill or a replay asks for: few
-// enough that pages of large events stay affordable.
-const fillPage = 128
-
-// startFill makes sure that a goroutine brings the log up to date. Called with
-// the lock held.
+// startFill has the log brought up to date. Called with the lock held.
 func (t *topic) startFill() {
-	if t.filling || !t.heard {
-		return
-	}
-	t.filling = t.hub.spawn(t.fill)
-}
-
-// fill reads the stream from the log's end until what is announced joins on.
-func (t *topic) fill(ctx context.Context) {
-	for {
-		t.mu.Lock()
-		if !t.heard || ctx.Err() != nil {
-			t.filling = false
-			t.mu.Unlock()
-			return
-		}
-		t.dirty = false
-		// An announcement is made after its event is in the stream: what is
-		// pending now is covered by what is read from now on.
-		covered := len(t.pending)
-		joined, after := t.joined, t.log.end
-		t.mu.Unlock()
-
-		var err error
-		if joined {
-			err = t.catchUp(ctx, after)
-		} else {
-			err = t.open(ctx)
-		}
-
-		t.mu.Lock()
-		if err != nil {
-			// The next check of the tops, or the next announcement, tries again.
-			t.dirty, t.filling = true, false
-			t.hub.failed("read history", t.channel, err)
-			t.mu.Unlock()
-			return
-		}
-		if t.join(covered) {
-			t.filling = false
-			t.fills++
-			t.wakers.wake()
-			t.mu.Unlock()
-			return
-		}
-		t.mu.Unlock()
+	if !t.filling && t.heard {
+		t.filling, t.failures = true, 0
+		t.filling = t.hub.fills.add(t)
 	}
 }
 
-// open gives a new topic its place: the stream's present end.
-func (t *topic) open(ctx context.Context) error {
-	top, err := t.hub.broker.Open(ctx, t.channel)
-	if err != nil {
-		return err
+// fill is what is asked about one topic while its log is brought up to date.
+type fill struct {
+	topic   *topic
+	after   Position // the log's end
+	limit   int
+	open    bool // the log is to begin
+	covered int  // of the pending announcements, those made before the stream was read
+	empty   int  // how often in a row nothing was found from the log's end on
+	refused bool // a loss could not be recorded
+}
+
+// begin notes what the log needs, and reports whether it still needs anything.
+func (f *fill) begin() bool {
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.heard {
+		t.filling = false
+		return false
 	}
+	t.dirty = false
+	// An announcement is made after its event is in the stream: what is pending
+	// now is covered by what is read from now on.
+	f.covered = len(t.pending)
+	f.open, f.after, f.limit = !t.joined, t.log.end, t.pageLimit()
+	return true
+}
+
+// opened gives a new log its place: the stream's present end.
+func (f *fill) opened(top Position) {
+	t := f.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.reset(top)
-	t.joined = true
-	return nil
+	t.joined, t.renewed = true, t.hub.now()
 }
 
-// catchUp appends what the stream has after a position, and a gap where the
-// stream does not reach back to it.
-func (t *topic) catchUp(ctx context.Context, after Position) error {
-	for {
-		events, err := t.hub.broker.Read(ctx, t.channel, after, fillPage)
-		if err != nil {
-			return err
-		}
-		if len(events) == 0 {
-			done, err := t.verifyEnd(ctx, after)
-			if done || err != nil {
-				return err
-			}
-			continue
-		}
-		t.mu.Lock()
-		for _, e := range t.chain(after, events) {
-			t.push(e)
-		}
-		after = t.log.end
-		t.wakers.wake()
-		t.mu.Unlock()
-		if len(events) < fillPage {
-			return nil
-		}
-	}
-}
-
-// verifyEnd tells whether after, behind which nothing was read, is the end of
-// the stream. Where the stream ended elsewhere, it notes the gap.
-func (t *topic) verifyEnd(ctx context.Context, after Position) (bool, error) {
-	top, err := t.hub.broker.Open(ctx, t.channel)
-	if err != nil || top == after {
-		return true, err
-	}
-	// Something may have been published between the two questions.
-	events, err := t.hub.broker.Read(ctx, t.channel, after, 1)
-	if err != nil || len(events) > 0 {
-		return false, err
-	}
+// read appends what the stream has from the log's end on. It reports whether
+// that was all, and the log is known to join; where the stream shows nothing,
+// only its top can tell.
+func (f *fill) read(events []Event) (all bool) {
+	t := f.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.push(t.gapEntry(after, top))
+	full := len(events) >= f.limit
+	after := t.log.end
+	if len(events) == 0 {
+		f.empty++
+		return false
+	}
+	f.empty = 0
+	if first := &events[0]; first.Position == after {
+		if !t.ends(first) {
+			// Another event at the same position: what led there is another
+			// history, and nobody knows from where on.
+			t.lose(Loss{Upto: after})
+			t.push(t.lossEntry(*t.lost))
+		}
+		events = events[1:]
+	} else if !first.Foreign && first.Lost == nil && first.Prev.Less(after) {
+		t.lose(Loss{After: first.Prev, Upto: after})
+	}
+	for _, e := range t.chain(after, events) {
+		t.push(e)
+	}
+	if len(events) > 0 {
+		t.wakers.wake()
+	}
+	return !full
+}
+
+// ends tells whether an event of the stream at the log's end is the log's last.
+func (t *topic) ends(e *Event) bool {
+	if len(t.log.entries) == 0 {
+		return true // the log begins here
+	}
+	last := t.log.at(t.log.next() - 1)
+	return last.Gap != nil || last.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(last.Encoded.Frame))
+}
+
+// lose notes that the stream does not have what was delivered.
+func (t *topic) lose(l Loss) {
+	t.log.lose(l)
+	if t.lost == nil || t.lost.Upto.Less(l.Upto) {
+		t.lost = &l
+	}
+}
+
+func (t *topic) lossEntry(l Loss) *Entry {
+	return &Entry{
+		Position: t.log.end, lost: &l,
+		Gap: &Gap{Channel: t.channel, Reason: GapLost, From: t.log.end, To: t.log.end},
+	}
+}
+
+// topped takes the stream's top, when nothing was read behind the log's end
+// nor the end itself, and reports whether that settles the matter.
+func (f *fill) topped(top Position) (settled bool) {
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	after := t.log.end
+	switch {
+	case top == after:
+		return true
+	case top.Less(after) && !f.refused:
+		// Redis forgot positions that clients know: the record of that is going to
+		// be the stream's end.
+		t.lose(Loss{After: top, Upto: after})
+		return false
+	case top.Less(after):
+		// It cannot be recorded, so this log goes back to where the stream is.
+		t.lost = nil
+		t.log.reset(top)
+		t.push(&Entry{Position: top, lost: &Loss{After: top, Upto: after},
+			Gap: &Gap{Channel: t.channel, Reason: GapLost, From: after, To: after}})
+	case f.empty < 2:
+		return false // something may have been published between the two questions
+	default:
+		t.push(t.gapEntry(after, top))
+	}
 	t.wakers.wake()
-	return true, nil
+	return true
+}
+
+// end joins the pending announcements, and reports whether the log is up to
+// date; if not, the stream has to be read again.
+func (f *fill) end() bool {
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.join(f.covered) || t.lost != nil {
+		return false
+	}
+	t.filling, t.failures = false, 0
+	t.fills++
+	t.wakers.wake()
+	return true
 }
 
 // join appends the pending announcements, of which the first covered ones are
-// either in the log by now or were never in the stream. It reports whether the
-// log is up to date; if not, the stream has to be read again.
+// either in the log by now or were never in the stream.
 func (t *topic) join(covered int) bool {
 	covered = min(covered, len(t.pending)) // dropped meanwhile
 	for i := range t.pending {
 		e := &t.pending[i]
 		switch {
-		case e.Prev == t.log.end:
+		case e.Prev == t.log.end && t.log.end.Less(e.Position):
 			t.push(t.entry(e))
-		case !t.log.end.Less(e.Position), i < covered:
+		case i < covered, !t.log.end.Less(e.Position) && t.log.holds(e):
 		default:
 			t.pending = t.pending[i:]
 			return false
@@ -135,4 +167,25 @@ func (t *topic) join(covered int) bool {
 	}
 	t.pending = nil
 	return !t.dirty
+}
+
+// markLost records what the stream has lost.
+func (f *fill) markLost(ctx context.Context) (marked bool, err error) {
+	t := f.topic
+	t.mu.Lock()
+	lost := t.lost
+	t.mu.Unlock()
+	if lost == nil {
+		return false, nil
+	}
+	if marked, err = t.hub.broker.MarkLost(ctx, t.channel, *lost); err != nil {
+		return false, err
+	}
+	f.refused = !marked
+	t.mu.Lock()
+	if t.lost == lost {
+		t.lost = nil
+	}
+	t.mu.Unlock()
+	return marked, nil
 }

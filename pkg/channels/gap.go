@@ -17,16 +17,20 @@ type Gap struct {
 	Channel string
 	Reason  GapReason
 	// From is the last position before the gap, To the last one inside it: the
-	// next event, if any, comes after To. With GapLost, To can lie before From,
-	// because what was at From is gone from Redis.
+	// next event, if any, comes after To. To is never before From; with GapLost
+	// they can be the same, where Redis lost only what had been delivered.
 	From, To Position
 	// Count is how many events are missing, or 0 where that is not known.
 	Count int64
+
+	at Position // where the subscriber stands after it, in what Redis has
 }
 
 // join extends the gap by one that follows without an event between.
 func (g *Gap) join(next *Gap) {
-	g.To = next.To
+	if g.To.Less(next.To) {
+		g.To = next.To
+	}
 	if g.Count > 0 && next.Count > 0 {
 		g.Count += next.Count
 	} else {

@@ -39,13 +39,13 @@ func (h *Hub) History(ctx context.Context, channel string, after *Position, limi
 	}
 	page.Last = from
 	if len(events) == 0 {
-		top, err := h.broker.Open(ctx, channel)
-		if err != nil {
-			return nil, err
+		top := h.broker.Open(ctx, []string{channel})[0]
+		if top.Err != nil {
+			return nil, top.Err
 		}
-		page.Last = top
-		if after != nil && top != from {
-			page.Entries = []*Entry{t.gapEntry(from, top)}
+		page.Last = top.Position
+		if after != nil && page.Last != from {
+			page.Entries = []*Entry{t.gapEntry(from, page.Last)}
 		}
 		return page, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 )
@@ -41,7 +40,8 @@ type Hub struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	work workers
+	work  workers // read pages
+	fills filler  // bring logs up to date
 
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -60,6 +60,7 @@ func NewHub(o Options) *Hub {
 		linger: o.Linger, interval: o.CheckInterval, hooks: o.Hooks, log: o.Logger, now: o.Now,
 		topics: make(map[string]*topic),
 	}
+	h.fills.hub = h
 	if h.linger == 0 {
 		h.linger = 30 * time.Second
 	}
@@ -79,6 +80,7 @@ func NewHub(o Options) *Hub {
 // goroutines. It returns ctx's error.
 func (h *Hub) Run(ctx context.Context) error {
 	h.work.start(ctx)
+	h.fills.start(ctx)
 	defer h.stop()
 	timer := time.NewTimer(jitter(h.interval))
 	defer timer.Stop()
@@ -95,6 +97,7 @@ func (h *Hub) Run(ctx context.Context) error {
 
 func (h *Hub) stop() {
 	h.work.wait()
+	h.fills.wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, t := range h.topics {
@@ -104,43 +107,6 @@ func (h *Hub) stop() {
 		}
 		t.mu.Unlock()
 	}
-}
-
-// checkBatch is how many channels are checked in one round trip.
-const checkBatch = 256
-
-// check compares every log's end with its stream.
-func (h *Hub) check(ctx context.Context) {
-	if !h.broker.Ready() {
-		return // the reconnect checks all channels
-	}
-	for batch := range slices.Chunk(h.historyTopics(), checkBatch) {
-		names := make([]string, len(batch))
-		for i, t := range batch {
-			names[i] = t.channel
-		}
-		tops, err := h.broker.Tops(ctx, names)
-		if err != nil {
-			return // the broker reports its own state
-		}
-		for i, t := range batch {
-			if !tops[i].IsZero() {
-				t.checked(tops[i])
-			}
-		}
-	}
-}
-
-func (h *Hub) historyTopics() []*topic {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	list := make([]*topic, 0, len(h.topics))
-	for _, t := range h.topics {
-		if t.policy.History() {
-			list = append(list, t)
-		}
-	}
-	return list
 }
 
 // Policy returns the channel's policy. The error wraps ErrUnknownChannel where

@@ -340,7 +340,7 @@ func TestOnFull(t *testing.T) {
 			c := r.connect(t, Request{Channel: "a"})
 			c.now()
 			s.publishNumbers("a", 1, 5)
-			if _, err := c.sub.Next(time.Now(), nil, 100); !errors.Is(err, ErrSlow) {
+			if _, err := c.sub.Next(time.Now(), nil, 100, 1<<20); !errors.Is(err, ErrSlow) {
 				t.Errorf("next: %v, want ErrSlow", err)
 			}
 		})

@@ -1,13 +1,18 @@
 package channels
 
+import "sort"
+
 // Entry is one place in a channel's log: an event, or a gap that every
-// subscriber crossing this place must be told of. Immutable.
+// subscriber crossing this place must be told of. Its exported fields are
+// immutable.
 type Entry struct {
 	Position Position // of the event, or where the gap ends
 	Gap      *Gap     // nil for an event
 	Encoded  Encoded  // of the event
 
 	prev    Position
+	lost    *Loss // with a Gap: what Redis has lost here
+	gone    bool  // Redis has lost this event since; guarded by the topic's lock
 	expires int64 // Unix milliseconds, 0 for never
 	seq     int64 // counts the events of the log, not its gaps
 }
@@ -104,13 +109,39 @@ func (l *log) evict(index int64) {
 }
 
 // find returns the index of the first entry after p, and whether p is a place
-// of this log: its start, or the position of an entry. It looks from the end,
-// where nearly all who ask are; positions are not sorted where Redis lost some.
+// of this log: its start, or the position of an entry. A gap at the position of
+// the event before it comes after p.
 func (l *log) find(p Position) (index int64, exact bool) {
-	for i := len(l.entries) - 1; i >= 0; i-- {
-		if at := l.entries[i].Position; at == p || at.Less(p) {
-			return l.first + int64(i) + 1, at == p
+	if p == l.start {
+		return l.first, true
+	}
+	i := sort.Search(len(l.entries), func(i int) bool { return !l.entries[i].Position.Less(p) })
+	if i < len(l.entries) && l.entries[i].Position == p {
+		return l.first + int64(i) + 1, true
+	}
+	return l.first + int64(i), false
+}
+
+// lose marks what Redis has lost.
+func (l *log) lose(lost Loss) {
+	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {
+		if e := l.entries[i]; !lost.Upto.Less(e.Position) && e.Gap == nil {
+			e.gone = true
 		}
 	}
-	return l.first, p == l.start
+}
+
+// holds tells whether an announced event is one that this log has, or had
+// before it was shortened, and not another one at a position that Redis gave
+// twice or that lies between two of the log's.
+func (l *log) holds(e *Event) bool {
+	if !l.start.Less(e.Position) {
+		return true
+	}
+	index, exact := l.find(e.Position)
+	if !exact {
+		return false
+	}
+	at := l.at(index - 1)
+	return at.Gap != nil || at.prev == e.Prev
 }

@@ -2,6 +2,7 @@ package channels
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -55,17 +56,24 @@ func (s *store) publish(channel, payload string, change ...func(*Event)) Positio
 	st.top = e.Position
 	st.entries = append(st.entries, e)
 	s.trimLocked(st)
-	var hearing []*memory
-	for _, b := range s.brokers {
-		if b.hears(channel) {
-			hearing = append(hearing, b)
-		}
-	}
 	s.mu.Unlock()
-	for _, b := range hearing {
+	for _, b := range s.hearing(channel) {
 		b.hub.Announced(channel, e)
 	}
 	return e.Position
+}
+
+// hearing returns who hears the next announcement.
+func (s *store) hearing(channel string) []*memory {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []*memory
+	for _, b := range s.brokers {
+		if b.hears(channel) {
+			list = append(list, b)
+		}
+	}
+	return list
 }
 
 func (s *store) trimLocked(st *stream) {
@@ -107,7 +115,8 @@ type memory struct {
 	down       bool // the connection to Redis is gone
 	drop       int  // so many announcements are lost without anyone's noticing
 	unconfirms int
-	err        error // of every read
+	err        error // of every call
+	unmarkable bool  // streams take no record of a loss
 }
 
 func (s *store) broker() *memory {
@@ -181,20 +190,28 @@ func (b *memory) setDown(down bool) {
 	}
 }
 
+var errDown = errors.New("redis is away")
+
+// ask runs one call.
+func (b *memory) ask(_ context.Context, what func() error) error {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	b.store.reads++
+	switch {
+	case b.down:
+		return errDown
+	case b.err != nil:
+		return b.err
+	}
+	return what()
+}
+
 // read waits while Redis is away, as the real broker does.
 func (b *memory) read(ctx context.Context, what func() error) error {
 	for {
-		b.store.mu.Lock()
-		b.store.reads++
-		if !b.down {
-			err := b.err
-			if err == nil {
-				err = what()
-			}
-			b.store.mu.Unlock()
+		if err := b.ask(ctx, what); err != errDown {
 			return err
 		}
-		b.store.mu.Unlock()
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
@@ -203,28 +220,79 @@ func (b *memory) read(ctx context.Context, what func() error) error {
 	}
 }
 
-func (b *memory) Open(ctx context.Context, channel string) (p Position, err error) {
-	err = b.read(ctx, func() error {
-		st := b.store.stream(channel)
+func (b *memory) Open(ctx context.Context, names []string) []Top {
+	return b.each(ctx, names, func(name string) Position {
+		st := b.store.stream(name)
 		if st.top.IsZero() {
 			st.top = after(Position{})
 		}
 		b.store.trimLocked(st)
-		p = st.top
-		return nil
+		return st.top
 	})
-	return p, err
 }
 
-func (b *memory) Tops(ctx context.Context, names []string) ([]Position, error) {
-	tops := make([]Position, len(names))
+func (b *memory) Tops(ctx context.Context, names []string) []Top {
+	return b.each(ctx, names, func(name string) Position { return b.store.stream(name).top })
+}
+
+func (b *memory) each(ctx context.Context, names []string, top func(string) Position) []Top {
+	tops := make([]Top, len(names))
 	for i, name := range names {
-		var err error
-		if tops[i], err = b.Open(ctx, name); err != nil {
-			return nil, err
+		tops[i].Err = b.ask(ctx, func() error {
+			tops[i].Position = top(name)
+			return nil
+		})
+	}
+	return tops
+}
+
+func (b *memory) Tails(ctx context.Context, requests []TailRequest) []Tail {
+	tails := make([]Tail, len(requests))
+	for i, r := range requests {
+		tails[i].Err = b.ask(ctx, func() error {
+			for _, e := range b.store.stream(r.Channel).entries {
+				if !e.Position.Less(r.From) && len(tails[i].Events) < r.Limit {
+					tails[i].Events = append(tails[i].Events, e)
+				}
+			}
+			return nil
+		})
+	}
+	return tails
+}
+
+func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marked bool, err error) {
+	var mark Event
+	err = b.ask(ctx, func() error {
+		if b.unmarkable {
+			return nil
+		}
+		marked = true
+		st := b.store.stream(channel)
+		for _, e := range st.entries {
+			if e.Lost != nil && lost.Upto.Less(e.Position) && !e.Lost.Upto.Less(lost.Upto) {
+				return nil
+			}
+		}
+		mark = Event{Position: after(highest(st.top, lost.Upto)), Prev: st.top, Lost: &lost}
+		st.top = mark.Position
+		st.entries = append(st.entries, mark)
+		b.store.trimLocked(st)
+		return nil
+	})
+	if mark.Lost != nil {
+		for _, to := range b.store.hearing(channel) {
+			to.hub.Announced(channel, mark)
 		}
 	}
-	return tops, nil
+	return marked, err
+}
+
+func highest(p, q Position) Position {
+	if p.Less(q) {
+		return q
+	}
+	return p
 }
 
 func (b *memory) Read(ctx context.Context, channel string, after Position, limit int) (list []Event, err error) {
@@ -239,7 +307,7 @@ func (b *memory) Read(ctx context.Context, channel string, after Position, limit
 	return list, err
 }
 
-func (b *memory) Tail(ctx context.Context, channel string, limit int) (list []Event, err error) {
+func (b *memory) Newest(ctx context.Context, channel string, limit int) (list []Event, err error) {
 	err = b.read(ctx, func() error {
 		entries := b.store.stream(channel).entries
 		list = slices.Clone(entries[max(0, len(entries)-limit):])
@@ -353,7 +421,7 @@ func (c *client) take(n int) []string {
 // now fetches what is there.
 func (c *client) now() []string {
 	c.t.Helper()
-	deliveries, err := c.sub.Next(time.Now(), nil, 1000)
+	deliveries, err := c.sub.Next(time.Now(), nil, 1000, 1<<20)
 	if err != nil {
 		c.t.Fatalf("next: %v", err)
 	}

@@ -128,7 +128,7 @@ type modelClient struct {
 }
 
 func (c *modelClient) read(limit int) int {
-	deliveries, err := c.sub.Next(time.Now(), nil, limit)
+	deliveries, err := c.sub.Next(time.Now(), nil, limit, 1<<20)
 	if err != nil {
 		c.t.Fatalf("next: %v", err)
 	}

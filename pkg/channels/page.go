@@ -15,6 +15,7 @@ type pageKey struct {
 // one at the same time. Guarded by the topic's lock until ready.
 type page struct {
 	key     pageKey
+	limit   int // of events
 	ready   bool
 	err     error
 	start   Position // before the first entry
@@ -22,12 +23,29 @@ type page struct {
 	waiting []Waker
 }
 
+// Bounds of a page. A client that is slow keeps the one that it is reading, and
+// pages of many sizes are read at the same time.
+const (
+	pageEvents = 128
+	pageBytes  = 256 << 10
+)
+
+// pageLimit is how many events a page asks for, by the size of those known.
+// Called with the lock held.
+func (t *topic) pageLimit() int {
+	n := len(t.log.entries)
+	if n == 0 {
+		return pageEvents
+	}
+	return min(max(pageBytes*n/max(t.log.bytes, 1), 4), pageEvents)
+}
+
 // request returns the page, being read or just read, and has w woken when it
 // is ready. Called with the lock held.
 func (t *topic) request(key pageKey, w Waker) *page {
 	p, ok := t.pages[key]
 	if !ok {
-		p = &page{key: key}
+		p = &page{key: key, limit: t.pageLimit()}
 		if t.pages == nil {
 			t.pages = make(map[pageKey]*page)
 		}
@@ -46,9 +64,9 @@ func (t *topic) read(ctx context.Context, p *page) {
 	var events []Event
 	var err error
 	if p.key.tail > 0 {
-		events, err = t.hub.broker.Tail(ctx, t.channel, p.key.tail)
+		events, err = t.hub.broker.Newest(ctx, t.channel, p.key.tail)
 	} else {
-		events, err = t.hub.broker.Read(ctx, t.channel, p.key.after, fillPage)
+		events, err = t.hub.broker.Read(ctx, t.channel, p.key.after, p.limit)
 	}
 
 	t.mu.Lock()
@@ -87,7 +105,7 @@ func (t *topic) read(ctx context.Context, p *page) {
 	}
 	// A page that was not full holds all there was, so what is missing between
 	// its end and the log's start is gone from the stream.
-	if len(events) < fillPage && last.Less(logStart) {
+	if len(events) < p.limit && last.Less(logStart) {
 		p.entries = append(p.entries, t.gapEntry(last, logStart))
 	}
 	t.keep(p)

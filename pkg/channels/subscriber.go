@@ -26,7 +26,7 @@ type Delivery struct {
 // Position is where the subscriber stands after this delivery.
 func (d *Delivery) Position() Position {
 	if d.Gap != nil {
-		return d.Gap.To
+		return d.Gap.at
 	}
 	return d.Entry.Position
 }
@@ -75,19 +75,30 @@ func (s *Subscriber) Channel(i int) string { return s.subs[i].topic.channel }
 // Len returns how many channels there are.
 func (s *Subscriber) Len() int { return len(s.subs) }
 
-// Next appends what is ready to out, about limit deliveries, the channels in
-// turn. Nothing appended means that there is nothing until the next Wake. The
+// room is how much a subscriber may still be given at once.
+type room struct{ events, bytes int }
+
+func (r *room) left() bool { return r.events > 0 && r.bytes > 0 }
+
+func (r *room) take(e *Entry) {
+	r.events--
+	r.bytes -= len(e.Encoded.Frame)
+}
+
+// Next appends what is ready to out, about limit events or as many as have
+// about the given number of bytes, the channels in turn. Nothing appended means that there is nothing until the next Wake. The
 // error is ErrSlow; what was appended before it is valid.
-func (s *Subscriber) Next(now time.Time, out []Delivery, limit int) ([]Delivery, error) {
+func (s *Subscriber) Next(now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
+	r := room{events: limit, bytes: bytes}
 	for range s.subs {
 		i := s.turn % len(s.subs)
 		s.turn = i + 1
 		sub := s.subs[i]
 		sub.topic.mu.Lock()
 		var err error
-		out, err = sub.take(now, i, out, limit)
+		out, err = sub.take(now, i, out, &r)
 		sub.topic.mu.Unlock()
-		if err != nil || len(out) >= limit {
+		if err != nil || !r.left() {
 			return out, err
 		}
 	}

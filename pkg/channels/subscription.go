@@ -44,13 +44,14 @@ type subscription struct {
 	kept     []*Entry // DropNewest: the lag's oldest events, saved from eviction
 	needFill uint64   // the fill after which a position beyond the log counts as lost
 	gap      *Gap     // to be given before the next event
+	told     *Loss    // of what Redis lost, the last that was given
 }
 
-// take appends what is ready to out, at most about limit deliveries. Called
+// take appends what is ready to out, as long as there is room. Called
 // with the lock held.
-func (s *subscription) take(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]Delivery, error) {
 	t := s.topic
-	for len(out) < limit {
+	for r.left() {
 		switch s.stage {
 		case starting:
 			if !s.start(now) {
@@ -74,8 +75,8 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 				s.page = nil
 				return out, nil
 			}
-			for s.pageAt < len(s.page.entries) && len(out) < limit {
-				out = s.give(now, at, s.page.entries[s.pageAt], out)
+			for s.pageAt < len(s.page.entries) && r.left() {
+				out = s.give(now, at, s.page.entries[s.pageAt], out, r)
 				s.pageAt++
 			}
 			if s.pageAt == len(s.page.entries) {
@@ -83,7 +84,7 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, limit int) ([
 			}
 		case following:
 			var err error
-			if out, err = s.follow(now, at, out, limit); err != nil || s.stage == following {
+			if out, err = s.follow(now, at, out, r); err != nil || s.stage == following {
 				return out, err
 			}
 		}
@@ -175,14 +176,14 @@ func (s *subscription) place() bool {
 	if index > t.log.first {
 		to = t.log.at(index - 1).Position
 	}
-	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: to})
+	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos})
 	s.pos = to
 	return true
 }
 
 // follow reads on in the log. It leaves the stage following when the log no
 // longer reaches back to the subscription and history has to help out.
-func (s *subscription) follow(now time.Time, at int, out []Delivery, limit int) ([]Delivery, error) {
+func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([]Delivery, error) {
 	t := s.topic
 	size := int64(t.policy.BufferSize)
 	switch lag := t.log.next() - s.index; {
@@ -201,15 +202,15 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, limit int) 
 			keep = t.log.entries[from:min(from+size, int64(len(t.log.entries)))]
 		}
 		for _, e := range keep {
-			out = s.give(now, at, e, out)
+			out = s.give(now, at, e, out, r)
 		}
 		s.kept = nil
 		s.drop(t.log.next())
 	default:
 		s.drop(max(t.log.next()-size, t.log.first))
 	}
-	for s.index < t.log.next() && len(out) < limit {
-		out = s.give(now, at, t.log.at(s.index), out)
+	for s.index < t.log.next() && r.left() {
+		out = s.give(now, at, t.log.at(s.index), out, r)
 		s.index++
 	}
 	if s.index == t.log.next() {
@@ -246,16 +247,30 @@ func (s *subscription) keepOldest(index int64) {
 }
 
 // give appends an entry, or notes that it is missing.
-func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery) []Delivery {
+func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *room) []Delivery {
 	switch {
+	case e.gone && !s.caughtUp:
+		// Who comes back gets the same from every replica: what Redis has. Who was
+		// here gets what this replica still has.
+		return out
+	case e.Gap != nil && e.lost != nil && s.told.covers(e.lost):
+		// Given already, where the next event showed it before it was recorded.
 	case e.Gap != nil:
 		gap := *e.Gap
 		gap.From = s.pos
+		if e.lost != nil {
+			s.told = e.lost
+			// What followed the loss may have come before the record of it.
+			if e.lost.Upto.Less(s.pos) && e.lost.After.Less(s.pos) {
+				gap.From = e.lost.After
+			}
+		}
 		s.addGap(gap)
 	case e.expired(now):
 		s.addGap(Gap{Channel: s.topic.channel, Reason: GapExpired, From: s.pos, To: e.Position, Count: 1})
 	default:
 		out = append(s.giveGap(at, out), Delivery{Channel: at, Entry: e})
+		r.take(e)
 	}
 	s.pos, s.seq = e.Position, e.seq
 	return out
@@ -277,6 +292,7 @@ func (s *subscription) giveGap(at int, out []Delivery) []Delivery {
 	if h := s.topic.hub.hooks.Gap; h != nil {
 		h(s.gap.Reason)
 	}
+	s.gap.at = s.pos
 	out = append(out, Delivery{Channel: at, Gap: s.gap})
 	s.gap = nil
 	return out

@@ -18,14 +18,17 @@ type topic struct {
 	channel string
 	policy  *Policy
 
-	mu      sync.Mutex
-	log     log
-	joined  bool    // the log's start and end are known
-	heard   bool    // the broker's subscription stands
-	dirty   bool    // something may have been missed
-	filling bool    // a goroutine is reading the stream
-	pending []Event // announced while the log was not up to date
-	fills   uint64  // completed fills, by which a subscriber knows that one happened since
+	mu       sync.Mutex
+	log      log
+	joined   bool      // the log's start and end are known
+	heard    bool      // the broker's subscription stands
+	dirty    bool      // something may have been missed
+	filling  bool      // a fill waits for its turn, or runs
+	pending  []Event   // announced while the log was not up to date
+	fills    uint64    // completed fills, by which a subscriber knows that one happened since
+	failures int       // of the present fill
+	lost     *Loss     // what the stream has lost, and nobody has recorded yet
+	renewed  time.Time // when the stream's life was
 
 	subs   []*subscription
 	wakers wakers
@@ -84,7 +87,7 @@ func (t *topic) unclear() {
 func (t *topic) checked(top Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.joined && t.heard && !t.filling && (t.dirty || top != t.log.end) {
+	if t.joined && t.heard && !t.filling && (t.dirty || t.lost != nil || top != t.log.end) {
 		t.miss()
 	}
 }
@@ -111,9 +114,9 @@ func (t *topic) announced(e Event) {
 			return
 		}
 		t.pending = append(t.pending, e)
-	case e.Prev == t.log.end:
+	case e.Prev == t.log.end && t.log.end.Less(e.Position):
 		t.accept(&e)
-	case !t.log.end.Less(e.Position):
+	case !t.log.end.Less(e.Position) && t.log.holds(&e):
 		// Read from the stream already, or delivered twice by Redis.
 	default:
 		t.pending = append(t.pending, e)
@@ -164,6 +167,12 @@ func (t *topic) evict(limit int) {
 }
 
 func (t *topic) entry(e *Event) *Entry {
+	if e.Lost != nil {
+		return &Entry{
+			Position: e.Position, prev: e.Prev, lost: e.Lost,
+			Gap: &Gap{Channel: t.channel, Reason: GapLost, From: e.Prev, To: e.Position},
+		}
+	}
 	return &Entry{
 		Position: e.Position,
 		prev:     e.Prev,
@@ -183,7 +192,7 @@ func (t *topic) chain(after Position, events []Event) []*Entry {
 			after = e.Position
 			continue
 		}
-		if e.Prev != after {
+		if e.Prev != after && e.Lost == nil {
 			entries = append(entries, t.gapEntry(after, e.Prev))
 		}
 		entries = append(entries, t.entry(e))
@@ -192,14 +201,18 @@ func (t *topic) chain(after Position, events []Event) []*Entry {
 	return entries
 }
 
+// gapEntry is the gap between two positions that do not join. Where the stream
+// goes on from before from, it has lost what came after to.
 func (t *topic) gapEntry(from, to Position) *Entry {
-	reason := GapTrimmed
+	e := &Entry{Position: to, Gap: &Gap{Channel: t.channel, Reason: GapTrimmed, From: from, To: to}}
 	if to.Less(from) {
-		reason = GapLost
+		// Positions of a log only grow.
+		e.lost = &Loss{After: to, Upto: from}
+		e.Position, e.Gap.To, e.Gap.Reason = from, from, GapLost
 	} else if ttl := t.policy.HistoryTTL; to.Time().Add(ttl).Before(t.hub.now()) {
-		reason = GapExpired
+		e.Gap.Reason = GapExpired
 	}
-	return &Entry{Position: to, Gap: &Gap{Channel: t.channel, Reason: reason, From: from, To: to}}
+	return e
 }
 
 // wakers is a set of wakers in which each counts how often it was added: many

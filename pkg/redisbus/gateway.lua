@@ -106,11 +106,11 @@ local function bad_label(name, value)
 end
 
 -- top returns the stream's last position, also when its last entry is gone,
--- and nil where there is no stream.
+-- and nil where there is no stream; and the last entry's fields, if it is there.
 local function top(key)
   local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
   if last[1] then
-    return last[1][1]
+    return last[1][1], last[1][2]
   end
   if redis.call('EXISTS', key) == 0 then
     return nil
@@ -133,21 +133,75 @@ local function millis(position)
   return tonumber(string.match(position, '^%d+'))
 end
 
+local function parts(position)
+  local ms, seq = string.match(position, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+-- less tells whether a position comes before another.
+local function less(a, b)
+  local ams, aseq = parts(a)
+  local bms, bseq = parts(b)
+  return ams < bms or ams == bms and aseq < bseq
+end
+
+local function field(fields, name)
+  for i = 1, #fields, 2 do
+    if fields[i] == name then return fields[i + 1] end
+  end
+end
+
+-- While a Cluster moves a slot, its old owner lets a script touch the keys that
+-- are still there and no others, neither to read nor to make them. The stream
+-- is there, or the call would not be; a side key need not be. What a side key
+-- would have told is then looked up in the stream, and field m, carried on from
+-- entry to entry, tells until when that has to go on, because side keys were
+-- not made.
+
+-- recall reads a side key. moving is true where that cannot be done.
+local function recall(key)
+  local value = redis.pcall('GET', key)
+  if type(value) == 'table' then
+    if string.find(value.err, 'non local key', 1, true) then return nil, true end
+    return nil, false, value
+  end
+  return value or nil, false
+end
+
+-- carried is the value of field m: it always is the third.
+local function carried(fields)
+  if fields and fields[5] == 'm' then return tonumber(fields[6]) end
+end
+
+-- newest_with returns the newest entry that is not older than a time and whose
+-- fields the test accepts.
+local function newest_with(key, since, test)
+  for _, entry in ipairs(redis.call('XREVRANGE', key, '+', string.format('%.0f', math.max(since, 0)))) do
+    if test(entry[2]) then return entry end
+  end
+end
+
+local function time_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
 local function trim_by_age(key, policy, now)
   if policy.ttl > 0 then
     redis.call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - policy.ttl))
   end
 end
 
--- put appends and announces one event, and returns its position.
-local function put(key, policy, payload, event_id, event_type, ttl, recorded)
-  local position, prev
+-- put appends and announces one event, and returns its position. prev is the
+-- stream's top, and until the value of field m, if it has to be carried on.
+local function put(key, policy, prev, until_ms, payload, event_id, event_type, ttl, recorded)
+  local position
   if policy.size > 0 then
-    prev = top(key)
     -- Redis would begin a stream with sequence 0, and a stream that was deleted
     -- and begun anew within a millisecond would give out a position twice.
     local entry = {'XADD', key, 'MAXLEN', '=', policy.size, prev and '*' or clock(), 'p', prev or '0-0', 'd', payload}
     prev = prev or '0-0'
+    if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = string.format('%.0f', until_ms) end
     if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
     if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
     if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
@@ -199,14 +253,28 @@ local function publish(keys, args)
   if options.TYPE and string.sub(options.TYPE, 1, 8) == 'gateway.' then
     return fail('TYPE must not begin with gateway., which is reserved')
   end
-  local seen
-  if options.EVENTID then
-    seen = PREFIX .. '.seen:{' .. keys[1] .. '}:' .. options.EVENTID
-    local first = redis.call('GET', seen)
-    if first then return first end
+  local key, prev, last, until_ms = keys[1], nil, nil, nil
+  if policy.size > 0 then
+    prev, last = top(key)
+    until_ms = carried(last)
+    if until_ms and until_ms < time_ms() then until_ms = nil end
   end
-  local position = put(keys[1], policy, payload, options.EVENTID, options.TYPE, options.TTL, nil)
-  if seen then
+  local seen, moving
+  if options.EVENTID then
+    seen = PREFIX .. '.seen:{' .. key .. '}:' .. options.EVENTID
+    local first
+    first, moving, wrong = recall(seen)
+    if wrong then return wrong end
+    if first then return first end
+    if moving or until_ms then
+      local now = time_ms()
+      first = newest_with(key, now - policy.idempotency, function(fields) return field(fields, 'e') == options.EVENTID end)
+      if first then return first[1] end
+      if moving then until_ms = math.max(until_ms or 0, now + policy.idempotency) end
+    end
+  end
+  local position = put(key, policy, prev, until_ms, payload, options.EVENTID, options.TYPE, options.TTL, nil)
+  if seen and not moving then
     redis.call('SET', seen, position, 'PX', policy.idempotency)
   end
   return position
@@ -226,16 +294,33 @@ local function record(keys, args)
   if wrong then return fail(wrong) end
   if policy.size == 0 then return fail('"' .. channel .. '" has no history to record in') end
   local digest = redis.sha1hex(args[1])
-  local seen = PREFIX .. '.plain:{' .. keys[1] .. '}:' .. digest
-  local newest = redis.call('GET', seen)
+  local key = keys[1]
+  local seen = PREFIX .. '.plain:{' .. key .. '}:' .. digest
+  local prev, last = top(key)
+  local until_ms = carried(last)
+  if until_ms and until_ms < time_ms() then until_ms = nil end
+  local newest, moving
+  newest, moving, wrong = recall(seen)
+  if wrong then return wrong end
+  local position, recorder
   if newest then
-    local position, recorder = string.match(newest, '^(%S+) (.*)$')
-    if position ~= args[2] and recorder ~= args[3] then
-      return {0, position, recorder}
-    end
+    position, recorder = string.match(newest, '^(%S+) (.*)$')
   end
-  local position = put(keys[1], policy, args[1], nil, nil, nil, args[3])
-  redis.call('SET', seen, position .. ' ' .. args[3], 'PX', PLAIN_WINDOW)
+  if moving or until_ms then
+    local now = time_ms()
+    local entry = newest_with(key, now - PLAIN_WINDOW, function(fields)
+      return field(fields, 'r') and field(fields, 'd') == args[1]
+    end)
+    if entry then position, recorder = entry[1], field(entry[2], 'r') end
+    if moving then until_ms = math.max(until_ms or 0, now + PLAIN_WINDOW) end
+  end
+  if position and position ~= args[2] and recorder ~= args[3] then
+    return {0, position, recorder}
+  end
+  position = put(key, policy, prev, until_ms, args[1], nil, nil, nil, args[3])
+  if not moving then
+    redis.call('SET', seen, position .. ' ' .. args[3], 'PX', PLAIN_WINDOW)
+  end
   redis.call('PUBLISH', PREFIX .. '.recorded', position .. ' ' .. args[3] .. ' ' .. digest .. ' ' .. channel)
   return {1, position}
 end
@@ -251,8 +336,7 @@ local function open(keys, args)
   local key = keys[1]
   local position = top(key)
   if position then
-    local time = redis.call('TIME')
-    trim_by_age(key, policy, time[1] * 1000 + math.floor(time[2] / 1000))
+    trim_by_age(key, policy, time_ms())
   else
     position = redis.call('XADD', key, clock(), 'g', '')
     redis.call('XDEL', key, position)
@@ -261,12 +345,59 @@ local function open(keys, args)
   return position
 end
 
+-- last
+-- Returns the channel's last position, or '-' where there is no stream.
+local function last(keys)
+  if #keys ~= 1 then return fail('exactly one key is needed') end
+  return (top(keys[1])) or '-'
+end
+
+-- A position further in the future than this is none that Redis gave.
+local FUTURE = 24 * 3600 * 1000
+
+-- lost <position> <after>
+-- Records that the stream does not have the events behind after up to position,
+-- which were delivered: Redis has lost them. The record is an entry behind all
+-- of them, so that no position is given out again and every client crosses it.
+-- Any number of replicas may say so, the record is made once. Returns the
+-- record's position, or '' where nothing is lost.
+local function lost(keys, args)
+  local _, policy, wrong = resolve(keys)
+  if wrong then return fail(wrong) end
+  local key, position, after = keys[1], args[1] or '', args[2] or ''
+  if not parts(position) or not parts(after) then
+    return fail('a loss is given by two positions: <position> <after>')
+  end
+  if policy.size == 0 then return '' end
+  local now = time_ms()
+  if millis(position) > now + FUTURE then
+    return fail('the position ' .. position .. ' is in the future: Redis never gave it')
+  end
+  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. position, '+')) do
+    local known = field(entry[2], 'l')
+    if known and not less(known, position) then return entry[1] end
+  end
+  if after ~= '0-0' and redis.call('XRANGE', key, position, position)[1] then return '' end
+  local prev, fields = top(key)
+  local id = prev and less(position, prev) and prev or position
+  local ms, seq = parts(id)
+  local entry = clock()
+  if not less(id, entry) then entry = string.format('%.0f-%.0f', ms, seq + 1) end
+  local add = {'XADD', key, 'MAXLEN', '=', policy.size, entry, 'p', prev or '0-0', 'l', position}
+  local until_ms = carried(fields)
+  if until_ms and until_ms > now then add[#add + 1] = 'm'; add[#add + 1] = string.format('%.0f', until_ms) end
+  add[#add + 1] = 'f'; add[#add + 1] = after
+  redis.call(unpack(add))
+  redis.call('PEXPIRE', key, policy.life)
+  redis.call(ANNOUNCE, key, 'lost ' .. entry .. ' ' .. (prev or '0-0') .. ' ' .. position .. ' ' .. after .. '\n')
+  return entry
+end
+
 -- join <replica> <lease ms> [leave]
 -- Renews the replica's lease in the set of live replicas and returns the Redis
 -- time in milliseconds and the live ones. Redis' clock is the only one used.
 local function join(keys, args)
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now = time_ms()
   if args[3] then
     redis.call('ZREM', keys[1], args[1])
   else

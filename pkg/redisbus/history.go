@@ -41,51 +41,84 @@ func (b *Bus) try(ctx context.Context, what, channel string, op func(context.Con
 }
 
 // Open implements channels.Broker.
-func (b *Bus) Open(ctx context.Context, channel string) (channels.Position, error) {
-	var p channels.Position
-	err := b.try(ctx, "read the last position", channel, func(ctx context.Context) error {
-		text, err := b.call.queue(ctx, b.client, fnOpen, b.keys.stream(channel)).Text()
-		if err != nil {
-			return err
-		}
-		p, err = openedAt(text)
-		return err
-	})
-	return p, err
-}
-
-func openedAt(text string) (channels.Position, error) {
-	if text == "-" {
-		return channels.Position{}, nil
-	}
-	return channels.ParsePosition(text)
+func (b *Bus) Open(ctx context.Context, names []string) []channels.Top {
+	return b.tops(ctx, fnOpen, names)
 }
 
 // Tops implements channels.Broker.
-func (b *Bus) Tops(ctx context.Context, names []string) ([]channels.Position, error) {
+func (b *Bus) Tops(ctx context.Context, names []string) []channels.Top {
+	return b.tops(ctx, fnLast, names)
+}
+
+func (b *Bus) tops(ctx context.Context, function string, names []string) []channels.Top {
 	cmds := make([]*redis.Cmd, len(names))
-	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	b.together(ctx, func(ctx context.Context, p redis.Pipeliner) {
 		for i, name := range names {
-			cmds[i] = b.call.queue(ctx, p, fnOpen, b.keys.stream(name))
+			cmds[i] = b.call.queue(ctx, p, function, b.keys.stream(name))
 		}
+	})
+	tops := make([]channels.Top, len(names))
+	for i, cmd := range cmds {
+		text, err := cmd.Text()
+		if err == nil && text != "-" {
+			tops[i].Position, err = channels.ParsePosition(text)
+		}
+		tops[i].Err = b.noted(err)
+	}
+	return tops
+}
+
+// Tails implements channels.Broker.
+func (b *Bus) Tails(ctx context.Context, requests []channels.TailRequest) []channels.Tail {
+	cmds := make([]*redis.XMessageSliceCmd, len(requests))
+	b.together(ctx, func(ctx context.Context, p redis.Pipeliner) {
+		for i, r := range requests {
+			cmds[i] = p.XRangeN(ctx, b.keys.stream(r.Channel), r.From.String(), "+", int64(r.Limit))
+		}
+	})
+	tails := make([]channels.Tail, len(requests))
+	for i, cmd := range cmds {
+		entries, err := cmd.Result()
+		tails[i] = channels.Tail{Events: events(entries), Err: b.noted(err)}
+	}
+	return tails
+}
+
+// together runs a pipeline once. Its commands hold what became of them.
+func (b *Bus) together(ctx context.Context, queue func(context.Context, redis.Pipeliner)) {
+	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
+	defer cancel()
+	begin := time.Now()
+	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		queue(ctx, p)
 		return nil
 	})
-	tops := make([]channels.Position, len(names))
-	answered := false
-	for i, cmd := range cmds {
-		text, cmdErr := cmd.Text()
-		if isUnloaded(cmdErr) {
-			b.reloadNow()
-		}
-		if cmdErr == nil {
-			answered = true
-			tops[i], _ = openedAt(text)
-		}
+	if err == nil && b.o.Hooks.RTT != nil {
+		b.o.Hooks.RTT(time.Since(begin))
 	}
-	if err != nil && !answered {
-		return nil, fmt.Errorf("redisbus: compare the last positions of %d channels: %w", len(names), err)
+}
+
+// noted passes an error on, and has the library loaded where that is the cure.
+func (b *Bus) noted(err error) error {
+	if isUnloaded(err) {
+		b.reloadNow()
 	}
-	return tops, nil
+	return err
+}
+
+// MarkLost implements channels.Broker.
+func (b *Bus) MarkLost(ctx context.Context, channel string, lost channels.Loss) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
+	defer cancel()
+	text, err := b.call.queue(ctx, b.client, fnLost, b.keys.stream(channel), lost.Upto.String(), lost.After.String()).Text()
+	if err == nil {
+		return text != "", nil
+	}
+	if isRefusal(err) {
+		b.log.Warn("redis takes no record of events that it has lost; clients that were away are not told", "channel", channel, "error", err)
+		return false, nil
+	}
+	return false, fmt.Errorf("redisbus: record what %q has lost: %w", channel, b.noted(err))
 }
 
 // Read implements channels.Broker.
@@ -102,8 +135,8 @@ func (b *Bus) Read(ctx context.Context, channel string, after channels.Position,
 	return events(entries), err
 }
 
-// Tail implements channels.Broker.
-func (b *Bus) Tail(ctx context.Context, channel string, limit int) ([]channels.Event, error) {
+// Newest implements channels.Broker.
+func (b *Bus) Newest(ctx context.Context, channel string, limit int) ([]channels.Event, error) {
 	var entries []redis.XMessage
 	err := b.try(ctx, "read the end of history", channel, func(ctx context.Context) error {
 		var err error

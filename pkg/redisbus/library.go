@@ -16,7 +16,7 @@ var source string
 
 // libraryVersion is raised with every change of gateway.lua that replicas of
 // the version before could not work with.
-const libraryVersion = 1
+const libraryVersion = 2
 
 // keyLife is how long a stream's key outlives its last use: a channel that was
 // quiet for less still knows its last position.
@@ -36,6 +36,8 @@ const (
 // The entry points of gateway.lua, by the names of their functions.
 const (
 	fnPublish = "gateway_publish"
+	fnLast    = "gateway_last"
+	fnLost    = "gateway_lost"
 	fnRecord  = "gateway_record"
 	fnOpen    = "gateway_open"
 	fnJoin    = "gateway_join"
@@ -43,7 +45,7 @@ const (
 )
 
 var entryPoints = []struct{ function, lua string }{
-	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnJoin, "join"},
+	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
 }
 
 // library is gateway.lua with a gateway's settings: as a function library and
@@ -91,11 +93,13 @@ func (l *library) functions(stamp int64) string {
 	b.WriteString("#!lua name=gateway\n")
 	b.WriteString(l.code)
 	for _, e := range entryPoints {
-		// Opening and joining only write what frees memory or is tiny; they have
-		// to work when Redis is full, or nobody could read what it holds.
+		// These only write what frees memory or is tiny; they have to work when Redis is full, or nobody could read what it holds.
 		flags := ""
-		if e.function == fnOpen || e.function == fnJoin {
+		switch e.function {
+		case fnOpen, fnJoin, fnLost:
 			flags = "'allow-oom'"
+		case fnLast:
+			flags = "'no-writes'"
 		}
 		fmt.Fprintf(&b, "redis.register_function{function_name='%s', callback=%s, flags={%s}}\n", e.function, e.lua, flags)
 	}

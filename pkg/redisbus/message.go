@@ -18,11 +18,14 @@ var errAnnouncement = errors.New("unreadable announcement")
 
 // parseAnnouncement reads what gateway.lua announces: a line of version,
 // position, predecessor ("-" without history), TTL in ms and the lengths of
-// event id and type, then these two and the payload.
+// event id and type, then these two and the payload; or that events were lost.
 func parseAnnouncement(text string) (channels.Event, error) {
 	head, body, ok := strings.Cut(text, "\n")
 	if !ok {
 		return channels.Event{}, errAnnouncement
+	}
+	if loss, ok := strings.CutPrefix(head, "lost "); ok {
+		return parseLoss(strings.Split(loss, " "))
 	}
 	var f [6]string
 	for i := range f {
@@ -55,6 +58,23 @@ func parseAnnouncement(text string) (channels.Event, error) {
 	return e, nil
 }
 
+// parseLoss reads the record of a loss: its position and predecessor, the last
+// position lost and the last that was not.
+func parseLoss(f []string) (channels.Event, error) {
+	e := channels.Event{Lost: &channels.Loss{}}
+	into := []*channels.Position{&e.Position, &e.Prev, &e.Lost.Upto, &e.Lost.After}
+	if len(f) != len(into) {
+		return channels.Event{}, errAnnouncement
+	}
+	for i, p := range into {
+		var err error
+		if *p, err = channels.ParsePosition(f[i]); err != nil {
+			return channels.Event{}, errAnnouncement
+		}
+	}
+	return e, nil
+}
+
 // parseTTL reads milliseconds; gateway.lua allows up to fifteen digits, which
 // a time.Duration cannot hold: that is longer than anything lives.
 func parseTTL(text string, ttl *time.Duration) bool {
@@ -78,7 +98,13 @@ func parseEntry(m redis.XMessage) (e channels.Event, recorder string, ok bool) {
 		return e, "", false
 	}
 	if e.Payload, ok = m.Values["d"].(string); !ok {
-		return e, "", false
+		upto, _ := m.Values["l"].(string)
+		after, _ := m.Values["f"].(string)
+		loss, err := parseLoss([]string{m.ID, prev, upto, after})
+		if err != nil {
+			return e, "", false
+		}
+		return loss, "", true
 	}
 	e.EventID, _ = m.Values["e"].(string)
 	e.Type, _ = m.Values["t"].(string)

@@ -59,21 +59,34 @@ func (b *memory) Ready() bool {
 	return !b.down
 }
 
-func (b *memory) Open(_ context.Context, channel string) (channels.Position, error) {
+func (b *memory) Open(_ context.Context, names []string) []channels.Top {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.topLocked(channel), nil
+	tops := make([]channels.Top, len(names))
+	for i, name := range names {
+		tops[i].Position = b.topLocked(name)
+	}
+	return tops
 }
 
-func (b *memory) Tops(_ context.Context, names []string) ([]channels.Position, error) {
+func (b *memory) Tops(ctx context.Context, names []string) []channels.Top { return b.Open(ctx, names) }
+
+func (b *memory) Tails(_ context.Context, requests []channels.TailRequest) []channels.Tail {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	tops := make([]channels.Position, len(names))
-	for i, name := range names {
-		tops[i] = b.topLocked(name)
+	tails := make([]channels.Tail, len(requests))
+	for i, r := range requests {
+		tails[i].Err = b.err
+		for _, e := range b.streams[r.Channel] {
+			if !e.Position.Less(r.From) && len(tails[i].Events) < r.Limit {
+				tails[i].Events = append(tails[i].Events, e)
+			}
+		}
 	}
-	return tops, nil
+	return tails
 }
+
+func (b *memory) MarkLost(context.Context, string, channels.Loss) (bool, error) { return false, nil }
 
 func (b *memory) Read(_ context.Context, channel string, after channels.Position, limit int) (list []channels.Event, err error) {
 	b.mu.Lock()
@@ -86,7 +99,7 @@ func (b *memory) Read(_ context.Context, channel string, after channels.Position
 	return list, b.err
 }
 
-func (b *memory) Tail(_ context.Context, channel string, limit int) ([]channels.Event, error) {
+func (b *memory) Newest(_ context.Context, channel string, limit int) ([]channels.Event, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := b.streams[channel]

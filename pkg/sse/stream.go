@@ -156,7 +156,7 @@ func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, 
 	more = true // after a rest there always may be
 	if len(*pending) == 0 {
 		var err error
-		*pending, err = sub.Next(h.o.Now(), *pending, batch)
+		*pending, err = sub.Next(h.o.Now(), *pending, batch, maxWrite)
 		more, slow = len(*pending) >= batch, errors.Is(err, channels.ErrSlow)
 	}
 	n := 0
@@ -166,7 +166,7 @@ func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, 
 	}
 	out.events += n
 	*pending = (*pending)[n:]
-	return more || len(*pending) > 0, slow
+	return more || len(*pending) > 0 || len(out.buf) >= maxWrite/2, slow
 }
 
 // Refuse answers with a stream that says when to come back, and ends.

@@ -1,0 +1,242 @@
+package channels
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// gaps fetches what is there and returns the gaps among it.
+func (c *client) gaps() []Gap {
+	c.t.Helper()
+	deliveries, err := c.sub.Next(time.Now(), nil, 1000, 1<<20)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.texts(deliveries)
+	var list []Gap
+	for _, d := range deliveries {
+		if d.Gap != nil {
+			list = append(list, *d.Gap)
+		}
+	}
+	return list
+}
+
+// failover loses the newest n events while nobody can look.
+func failover(s *store, n int, replicas ...*replica) {
+	for _, r := range replicas {
+		r.setDown(true)
+	}
+	s.lose("a", n)
+	for _, r := range replicas {
+		r.setDown(false)
+	}
+	synctest.Wait()
+}
+
+// Whoever was connected to the replica that had delivered what is lost, or to
+// another one, or to none, is told, once, before the next event.
+func TestEveryClientLearnsOfALoss(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		other := s.replica(t, policies(t, history))
+		stays, before := r.connect(t, Request{Channel: "a"}), r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 3)
+		before.want("1", "2", "3")
+		among := r.connect(t, Request{Channel: "a"})
+		deaf := other.connect(t, Request{Channel: "a"})
+		other.setDown(true)
+		s.publish("a", "4")
+		among.want("4")
+		s.publish("a", "5")
+		stays.want("1", "2", "3", "4", "5")
+		s.lose("a", 2)
+		r.setDown(true)
+		r.setDown(false)
+		synctest.Wait()
+		other.setDown(false)
+		clients := map[string]*client{
+			"stays": stays, "was deaf": deaf,
+			"was there before the loss": other.resume(t, before.cursor(), "a"),
+			"had seen some of it":       other.resume(t, among.cursor(), "a"),
+			"had seen all of it":        other.resume(t, stays.cursor(), "a"),
+		}
+		s.publish("a", "6")
+		for name, c := range clients {
+			if got := c.take(2); !slices.Equal(got, []string{"gap lost(0)", "6"}) {
+				t.Errorf("who %s got %v", name, got)
+			}
+			if got := c.now(); got != nil {
+				t.Errorf("who %s then got %v", name, got)
+			}
+		}
+	})
+}
+
+func TestALossIsShownWhereItHappened(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 5)
+		c.want(numbers(1, 5)...)
+		at := s.streams["a"].entries[2].Position
+		away := c.cursor()
+		upto := s.streams["a"].top
+		failover(s, 2, r)
+		gaps := c.gaps()
+		if len(gaps) != 1 || gaps[0].From != upto || !upto.Less(gaps[0].To) {
+			t.Errorf("gaps %+v, want one from %v", gaps, upto)
+		}
+		other := s.replica(t, policies(t, history))
+		if gaps := other.connect(t, Request{Channel: "a", Start: Start{Resume: &at}}).takeGaps(); len(gaps) != 1 || gaps[0].From != at {
+			t.Errorf("who was away since the loss has gaps %+v, want one from %v", gaps, at)
+		}
+		if gaps := other.resume(t, away, "a").takeGaps(); len(gaps) != 1 || gaps[0].From != upto {
+			t.Errorf("who had all that was lost has gaps %+v, want one from %v", gaps, upto)
+		}
+		again := c.cursor()
+		s.publish("a", "6")
+		for _, on := range []*replica{r, other, s.replica(t, policies(t, history))} {
+			on.resume(t, again, "a").want("6") // told already
+		}
+	})
+}
+
+func (c *client) takeGaps() []Gap {
+	gaps := c.gaps() // or asks for a page where one is needed
+	synctest.Wait()
+	return append(gaps, c.gaps()...)
+}
+
+// Events that were published before the loss could be recorded.
+func TestALossThatIsRecordedLate(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		other := s.replica(t, policies(t, history))
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 3)
+		c.want("1", "2", "3")
+		deaf := other.resume(t, c.cursor(), "a")
+		after := s.streams["a"].top
+		other.setDown(true)
+		s.publishNumbers("a", 4, 5)
+		c.want("4", "5")
+		r.setDown(true)
+		s.lose("a", 2)
+		other.setDown(false)
+		time.Sleep(time.Second)
+		s.publish("a", "6")
+		deaf.want("6") // nobody who knows of the loss has been heard
+		r.setDown(false)
+		c.want("gap lost(0)", "6")
+		synctest.Wait()
+		if gaps := deaf.gaps(); len(gaps) != 1 || gaps[0].From != after || gaps[0].Reason != GapLost {
+			t.Errorf("gaps %+v, want one from %v", gaps, after)
+		}
+		if got := c.now(); got != nil {
+			t.Errorf("who had been told already got %v", got)
+		}
+		s.publish("a", "7")
+		c.want("7")
+		deaf.want("7")
+	})
+}
+
+// The new master's clock is behind: it gives positions that lie before those
+// that were lost, and even the same.
+func TestPositionsGivenTwice(t *testing.T) {
+	for _, same := range []bool{false, true} {
+		scenario(t, history, func(t *testing.T, s *store, r *replica) {
+			c := r.connect(t, Request{Channel: "a"})
+			s.publish("a", "1")
+			for i := range 3 {
+				time.Sleep(time.Second)
+				s.publish("a", numbers(2, 4)[i])
+			}
+			c.want(numbers(1, 4)...)
+			lost := slices.Clone(s.streams["a"].entries[1:])
+			r.setDown(true)
+			s.lose("a", 3)
+			publish := func(payload string, i int) {
+				s.publish("a", payload, func(e *Event) {
+					e.Position = lost[i].Position
+					if !same {
+						e.Position.Millis -= 100
+					}
+				})
+			}
+			publish("b2", 0)
+			r.setDown(false)
+			publish("b3", 1)
+			publish("b4", 2)
+			time.Sleep(5 * time.Second)
+			s.publish("a", "5")
+			got := c.take(2)
+			if got[0] != "gap lost(0)" || got[len(got)-1] != "5" {
+				t.Errorf("same positions %v: got %v, want a gap first and 5 last", same, got)
+			}
+			for _, text := range got {
+				if slices.Contains([]string{"1", "2", "3", "4"}, text) {
+					t.Errorf("%s came twice: %v", text, got)
+				}
+			}
+		})
+	}
+}
+
+func TestALossThatCannotBeRecorded(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		r.unmarkable = true
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 5)
+		c.want(numbers(1, 5)...)
+		failover(s, 2, r)
+		c.want("gap lost(0)")
+		s.publish("a", "6")
+		c.want("6")
+		r.resume(t, c.cursor(), "a")
+		s.publish("a", "7")
+		c.want("7")
+	})
+}
+
+// A replica that still has in memory what Redis has lost gives it to those who
+// were connected, and to who comes back what every other replica would.
+func TestWhatIsLostStaysWithThoseWhoWereThere(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		first := r.connect(t, Request{Channel: "a"})
+		lags := r.connect(t, Request{Channel: "a"})
+		lags.now()
+		s.publishNumbers("a", 1, 2)
+		first.want("1", "2")
+		cursor := first.cursor()
+		s.publishNumbers("a", 3, 5)
+		failover(s, 2, r)
+		time.Sleep(time.Second)
+		s.publish("a", "6")
+		lags.want("1", "2", "3", "4", "5", "gap lost(0)", "6")
+		for _, on := range []*replica{r, s.replica(t, policies(t, history))} {
+			on.resume(t, cursor, "a").want("3", "gap lost(0)", "6")
+		}
+	})
+}
+
+func TestAnEmptiedRedis(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		other := s.replica(t, policies(t, history))
+		c, quiet := r.connect(t, Request{Channel: "a"}), r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 3)
+		c.want("1", "2", "3")
+		before := quiet.cursor()
+		s.mu.Lock()
+		delete(s.streams, "a")
+		s.mu.Unlock()
+		time.Sleep(5 * time.Second) // found by the check: no connection broke
+		synctest.Wait()
+		c.want("gap lost(0)")
+		back := other.resume(t, before, "a")
+		back.want("gap lost(0)")
+		s.publish("a", "4")
+		c.want("4")
+		back.want("4")
+	})
+}
