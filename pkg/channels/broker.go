@@ -25,8 +25,10 @@ type Broker interface {
 	// are none, and renews their lives, in few round trips. It does not try
 	// again. On a channel without history the position is zero.
 	Open(ctx context.Context, channels []string) []Top
-	// Tops is Open without writing anything: where there is no stream, the
-	// position is zero.
+	// Renew is Open without creating streams: where there is none, the position
+	// is zero.
+	Renew(ctx context.Context, channels []string) []Top
+	// Tops is Renew without writing anything.
 	Tops(ctx context.Context, channels []string) []Top
 	// Tails reads from many streams in few round trips. It does not try again.
 	Tails(ctx context.Context, requests []TailRequest) []Tail
@@ -41,7 +43,7 @@ type Broker interface {
 	MarkLost(ctx context.Context, channel string, lost Loss) (bool, error)
 }
 
-// Top is the answer about one channel to Broker.Open or Broker.Tops.
+// Top is the answer about one channel to Broker.Open, Renew or Tops.
 type Top struct {
 	Position Position
 	Err      error

@@ -10,28 +10,40 @@ import (
 const checkBatch = 256
 
 // maxRenewal is the longest that a stream in use goes without having its life
-// renewed and its old events trimmed.
-const maxRenewal = time.Hour
+// renewed, its old events trimmed and its last position compared.
+const maxRenewal = 5 * time.Minute
 
-// check compares every log's end with its stream's, which finds an announcement
-// that was lost and had no successor.
+// check looks behind every log's end in its stream, which finds an announcement
+// that was lost and had no successor. It costs Redis one XRANGE for each
+// channel that comes back empty, and nothing on the wire but that.
 func (h *Hub) check(ctx context.Context) {
 	if !h.broker.Ready() {
 		return // the reconnect reads all channels
 	}
 	look, renew := h.toCheck()
-	for _, part := range []struct {
-		topics []*topic
-		ask    func(context.Context, []string) []Top
-	}{{look, h.broker.Tops}, {renew, h.broker.Open}} {
-		for batch := range slices.Chunk(part.topics, checkBatch) {
-			if ctx.Err() != nil {
-				return
+	for batch := range slices.Chunk(look, checkBatch) {
+		if ctx.Err() != nil {
+			return
+		}
+		requests, ends := make([]TailRequest, len(batch)), ends(batch)
+		for i, t := range batch {
+			requests[i] = TailRequest{Channel: t.channel, From: Position{ends[i].Millis, ends[i].Seq + 1}, Limit: 1}
+		}
+		for i, tail := range h.broker.Tails(ctx, requests) {
+			if tail.Err == nil { // the broker reports its own state
+				batch[i].checked(ends[i], len(tail.Events) == 0)
 			}
-			for i, top := range part.ask(ctx, names(batch)) {
-				if top.Err == nil { // the broker reports its own state
-					batch[i].checked(top.Position)
-				}
+		}
+	}
+	for batch := range slices.Chunk(renew, checkBatch) {
+		if ctx.Err() != nil {
+			return
+		}
+		ends := ends(batch)
+		for i, top := range h.broker.Renew(ctx, names(batch)) {
+			if top.Err == nil {
+				batch[i].renewedNow()
+				batch[i].checked(ends[i], top.Position == ends[i])
 			}
 		}
 	}
@@ -50,12 +62,38 @@ func (h *Hub) toCheck() (look, renew []*topic) {
 		case now.Sub(t.renewed) < min(t.policy.HistoryTTL/4, maxRenewal):
 			look = append(look, t)
 		default:
-			t.renewed = now
 			renew = append(renew, t)
 		}
 		t.mu.Unlock()
 	}
 	return look, renew
+}
+
+// checked has the log filled where its end, if it still is that, was not the
+// stream's.
+func (t *topic) checked(end Position, same bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.joined && t.heard && !t.filling && (t.dirty || t.lost != nil || !same && t.log.end == end) {
+		t.miss()
+	}
+}
+
+func (t *topic) renewedNow() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.renewed = t.hub.now()
+}
+
+// ends returns the positions at which the topics' logs end.
+func ends(topics []*topic) []Position {
+	list := make([]Position, len(topics))
+	for i, t := range topics {
+		t.mu.Lock()
+		list[i] = t.log.end
+		t.mu.Unlock()
+	}
+	return list
 }
 
 func names(topics []*topic) []string {

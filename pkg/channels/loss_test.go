@@ -230,7 +230,7 @@ func TestAnEmptiedRedis(t *testing.T) {
 		s.mu.Lock()
 		delete(s.streams, "a")
 		s.mu.Unlock()
-		time.Sleep(5 * time.Second) // found by the check: no connection broke
+		time.Sleep(2 * maxRenewal) // found by the check: no connection broke
 		synctest.Wait()
 		c.want("gap lost(0)")
 		back := other.resume(t, before, "a")

@@ -231,6 +231,14 @@ func (b *memory) Open(ctx context.Context, names []string) []Top {
 	})
 }
 
+func (b *memory) Renew(ctx context.Context, names []string) []Top {
+	return b.each(ctx, names, func(name string) Position {
+		st := b.store.stream(name)
+		b.store.trimLocked(st)
+		return st.top
+	})
+}
+
 func (b *memory) Tops(ctx context.Context, names []string) []Top {
 	return b.each(ctx, names, func(name string) Position { return b.store.stream(name).top })
 }

@@ -83,15 +83,6 @@ func (t *topic) unclear() {
 	}
 }
 
-// checked compares the stream's last position with the log's end.
-func (t *topic) checked(top Position) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.joined && t.heard && !t.filling && (t.dirty || t.lost != nil || top != t.log.end) {
-		t.miss()
-	}
-}
-
 func (t *topic) miss() {
 	t.dirty = true
 	if t.hub.hooks.Missed != nil {

@@ -122,6 +122,10 @@ func TestBusHears(t *testing.T) {
 	if opened[0] != (channels.Top{Position: at}) || opened[1] != (channels.Top{}) || opened[2].Err == nil {
 		t.Errorf("opened at %v, want %v, without history nothing, and an error of an unknown channel", opened, at)
 	}
+	renewed := b.Renew(t.Context(), []string{"orders", "small:never"})
+	if !slices.Equal(renewed, []channels.Top{{Position: at}, {}}) || mini.Exists("gw:small:never") {
+		t.Errorf("renewed at %v, and a stream was made %v", renewed, mini.Exists("gw:small:never"))
+	}
 	if tops := b.Tops(t.Context(), []string{"orders", "status:a"}); !slices.Equal(tops, []channels.Top{{Position: at}, {}}) {
 		t.Errorf("last positions are %v", tops)
 	}

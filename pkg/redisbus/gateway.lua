@@ -325,10 +325,11 @@ local function record(keys, args)
   return {1, position}
 end
 
--- open
+-- open [renew]
 -- Returns the channel's last position, creating the stream where there is
--- none, so that also a channel without events has a position to resume from.
--- Renews the key's life and trims by age. '-' where there is no history.
+-- none, so that also a channel without events has a position to resume from;
+-- with renew it is not created. Renews the key's life and trims by age. '-'
+-- where there is no history or no stream.
 local function open(keys, args)
   local channel, policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
@@ -337,6 +338,8 @@ local function open(keys, args)
   local position = top(key)
   if position then
     trim_by_age(key, policy, time_ms())
+  elseif args[1] == 'renew' then
+    return '-'
   else
     position = redis.call('XADD', key, clock(), 'g', '')
     redis.call('XDEL', key, position)

@@ -45,16 +45,21 @@ func (b *Bus) Open(ctx context.Context, names []string) []channels.Top {
 	return b.tops(ctx, fnOpen, names)
 }
 
+// Renew implements channels.Broker.
+func (b *Bus) Renew(ctx context.Context, names []string) []channels.Top {
+	return b.tops(ctx, fnOpen, names, "renew")
+}
+
 // Tops implements channels.Broker.
 func (b *Bus) Tops(ctx context.Context, names []string) []channels.Top {
 	return b.tops(ctx, fnLast, names)
 }
 
-func (b *Bus) tops(ctx context.Context, function string, names []string) []channels.Top {
+func (b *Bus) tops(ctx context.Context, function string, names []string, args ...any) []channels.Top {
 	cmds := make([]*redis.Cmd, len(names))
 	b.together(ctx, func(ctx context.Context, p redis.Pipeliner) {
 		for i, name := range names {
-			cmds[i] = b.call.queue(ctx, p, function, b.keys.stream(name))
+			cmds[i] = b.call.queue(ctx, p, function, b.keys.stream(name), args...)
 		}
 	})
 	tops := make([]channels.Top, len(names))

@@ -69,6 +69,8 @@ func (b *memory) Open(_ context.Context, names []string) []channels.Top {
 	return tops
 }
 
+func (b *memory) Renew(ctx context.Context, names []string) []channels.Top { return b.Open(ctx, names) }
+
 func (b *memory) Tops(ctx context.Context, names []string) []channels.Top { return b.Open(ctx, names) }
 
 func (b *memory) Tails(_ context.Context, requests []channels.TailRequest) []channels.Tail {
