@@ -132,7 +132,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.hub = channels.NewHub(channels.Options{
 		Broker: g.bus, Policies: cfg.Channels, Encode: sse.EncodeEvent,
-		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log,
+		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
 	})
 	g.streams = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,

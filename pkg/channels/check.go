@@ -52,7 +52,7 @@ func (h *Hub) check(ctx context.Context) {
 // toCheck returns the topics whose streams' ends are only to be looked at, and
 // those whose streams are to be renewed as well.
 func (h *Hub) toCheck() (look, renew []*topic) {
-	now := h.now()
+	now := time.Now()
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	for _, t := range h.topics {
@@ -82,7 +82,7 @@ func (t *topic) checked(end Position, same bool) {
 func (t *topic) renewedNow() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.renewed = t.hub.now()
+	t.renewed = time.Now()
 }
 
 // ends returns the positions at which the topics' logs end.

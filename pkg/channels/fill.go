@@ -1,6 +1,9 @@
 package channels
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // startFill has the log brought up to date. Called with the lock held.
 func (t *topic) startFill() {
@@ -44,7 +47,7 @@ func (f *fill) opened(top Position) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.log.reset(top)
-	t.joined, t.renewed = true, t.hub.now()
+	t.joined, t.renewed = true, time.Now()
 }
 
 // read appends what the stream has from the log's end on. It reports whether

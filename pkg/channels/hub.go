@@ -24,8 +24,10 @@ type Options struct {
 	// round is jittered by a fifth. If zero, 10 s.
 	CheckInterval time.Duration
 	Hooks         Hooks
-	Logger        *slog.Logger     // if nil, slog.Default()
-	Now           func() time.Time // if nil, time.Now
+	Logger        *slog.Logger // if nil, slog.Default()
+	// Now is the clock by which events age: that of Redis, which dates them, is
+	// the same for all replicas. If nil, time.Now.
+	Now func() time.Time
 }
 
 // Hub fans the events of channels out to the subscribers of this replica. Safe
@@ -123,6 +125,9 @@ func (h *Hub) Policy(channel string) (*Policy, error) {
 	}
 	return nil, fmt.Errorf("%w: %q matches no policy", ErrUnknownChannel, channel)
 }
+
+// Now is the time by which events age.
+func (h *Hub) Now() time.Time { return h.now() }
 
 // Ready tells whether new subscribers can be served.
 func (h *Hub) Ready() bool { return h.broker.Ready() }

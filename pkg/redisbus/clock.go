@@ -9,6 +9,13 @@ import (
 // redisTime is what Redis' clock says, as far as is known here.
 func (r *recorder) redisTime() int64 { return time.Now().UnixMilli() + r.clock.Load() }
 
+// Now returns the time by Redis' clock, as far as is known here: it is asked for
+// once a second, and the present time until it first was. The clocks of replicas
+// may differ, that of Redis dates the events.
+func (b *Bus) Now() time.Time {
+	return time.Now().Add(time.Duration(b.record.clock.Load()) * time.Millisecond)
+}
+
 // listensFrom is the Redis time now, or earlier: no record of what is heard from
 // now on is older. In a Cluster the clock of the node that records may be
 // behind the one asked.

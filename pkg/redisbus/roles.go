@@ -69,6 +69,7 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 		return errLeaving
 	}
 	args := append([]any{r.bus.o.Replica, lease.Milliseconds()}, leave...)
+	asked := time.Now()
 	answer, err := r.bus.call.queue(ctx, r.bus.client, fnJoin, r.bus.keys.replicas(), args...).StringSlice()
 	if err != nil {
 		return err
@@ -77,7 +78,7 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	if err != nil {
 		return err
 	}
-	r.clock.Store(int64(now.Millis) - time.Now().UnixMilli())
+	r.clock.Store(int64(now.Millis) - asked.Add(time.Since(asked)/2).UnixMilli())
 	r.mu.Lock()
 	r.live = answer[1:]
 	r.mu.Unlock()

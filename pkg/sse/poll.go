@@ -46,7 +46,7 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
 			break // with what was answered so far: nothing
 		}
-		deliveries, err := sub.Next(h.o.Now(), nil, batch, maxWrite)
+		deliveries, err := sub.Next(h.o.Hub.Now(), nil, batch, maxWrite)
 		for i := range deliveries {
 			d := &deliveries[i]
 			sub.Advance(d)

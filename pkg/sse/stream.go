@@ -57,7 +57,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 // await waits until the channels are joined. It returns why the stream cannot
 // begin, or nothing.
 func (h *Handler) await(r *http.Request, s *stream, sub *channels.Subscriber) CloseReason {
-	if sub.Begun(h.o.Now()) {
+	if sub.Begun(h.o.Hub.Now()) {
 		return ""
 	}
 	timeout := time.NewTimer(h.o.JoinTimeout)
@@ -65,7 +65,7 @@ func (h *Handler) await(r *http.Request, s *stream, sub *channels.Subscriber) Cl
 	for {
 		select {
 		case <-s.awake:
-			if sub.Begun(h.o.Now()) {
+			if sub.Begun(h.o.Hub.Now()) {
 				return ""
 			}
 		case <-timeout.C:
@@ -156,7 +156,7 @@ func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, 
 	more = true // after a rest there always may be
 	if len(*pending) == 0 {
 		var err error
-		*pending, err = sub.Next(h.o.Now(), *pending, batch, maxWrite)
+		*pending, err = sub.Next(h.o.Hub.Now(), *pending, batch, maxWrite)
 		more, slow = len(*pending) >= batch, errors.Is(err, channels.ErrSlow)
 	}
 	n := 0
