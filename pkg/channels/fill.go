@@ -168,7 +168,7 @@ func (t *topic) join(covered int) bool {
 			return false
 		}
 	}
-	t.pending = nil
+	t.pending, t.waiting = nil, 0
 	return !t.dirty
 }
 

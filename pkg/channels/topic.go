@@ -25,6 +25,7 @@ type topic struct {
 	dirty    bool      // something may have been missed
 	filling  bool      // a fill waits for its turn, or runs
 	pending  []Event   // announced while the log was not up to date
+	waiting  int       // bytes of pending
 	fills    uint64    // completed fills, by which a subscriber knows that one happened since
 	failures int       // of the present fill
 	lost     *Loss     // what the stream has lost, and nobody has recorded yet
@@ -38,7 +39,10 @@ type topic struct {
 
 // maxPending bounds the announcements that wait for a fill. Beyond it they are
 // dropped, and the stream is read once more.
-const maxPending = 1024
+const (
+	maxPending      = 1024
+	maxPendingBytes = 4 << 20
+)
 
 // Bounds of a topic's log. A channel with history keeps as much of it as a
 // reconnecting client may ask for, so that most replays cost Redis nothing.
@@ -72,7 +76,7 @@ func (t *topic) deaf() {
 	defer t.mu.Unlock()
 	t.heard = false
 	t.dirty = t.policy.History()
-	t.pending = nil
+	t.pending, t.waiting = nil, 0
 }
 
 func (t *topic) unclear() {
@@ -100,11 +104,12 @@ func (t *topic) announced(e Event) {
 			t.accept(&e)
 		}
 	case !t.joined || t.dirty || t.filling:
-		if len(t.pending) >= maxPending {
-			t.pending, t.dirty = nil, true
+		if len(t.pending) >= maxPending || t.waiting > maxPendingBytes {
+			t.pending, t.waiting, t.dirty = nil, 0, true
 			return
 		}
 		t.pending = append(t.pending, e)
+		t.waiting += len(e.Payload)
 	case e.Prev == t.log.end && t.log.end.Less(e.Position):
 		t.accept(&e)
 	case !t.log.end.Less(e.Position) && t.log.holds(&e):
