@@ -31,7 +31,11 @@ type occurrences struct {
 	// early is how long a record may come before its payload: in a Cluster the
 	// two can take different ways. Zero where they cannot.
 	early  time.Duration
-	missed bool // records may have been missed, until the streams are counted
+	missed map[string]bool // channels whose records may have been missed, until their streams are counted
+	// held are the channels whose streams have to be counted before anything is
+	// recorded there, because records were missed or calls had no answer, and
+	// when that may be tried.
+	held   map[string]time.Time
 	counts map[content]*occurrence
 }
 
@@ -43,7 +47,7 @@ type occurrence struct {
 }
 
 func newOccurrences() *occurrences {
-	return &occurrences{counts: make(map[content]*occurrence)}
+	return &occurrences{counts: make(map[content]*occurrence), missed: make(map[string]bool), held: make(map[string]time.Time)}
 }
 
 func (o *occurrences) of(c content, now time.Time) *occurrence {
@@ -79,7 +83,7 @@ func (o *occurrences) heard(p *plain, now time.Time) {
 // it and got the answer, does not count again.
 func (o *occurrences) recorded(c content, position channels.Position, now time.Time) {
 	n := o.of(c, now)
-	if o.missed && n.waiting > 0 {
+	if o.missed[c.channel] && n.waiting > 0 {
 		return // those missed come first: the stream is going to tell
 	}
 	o.count(n, c, position, now)
@@ -150,26 +154,65 @@ func (o *occurrences) settle(p *plain, position channels.Position, now time.Time
 	}
 }
 
-// due returns at most limit payloads whose time has come, in the order heard.
+// broken notes that records may have been missed.
+func (o *occurrences) broken() {
+	for _, p := range o.waiting {
+		o.missed[p.channel] = true
+		o.held[p.channel] = time.Time{}
+	}
+}
+
+// counted notes that a channel's stream has been counted.
+func (o *occurrences) counted(channel string) {
+	delete(o.missed, channel)
+	delete(o.held, channel)
+}
+
+// uncounted returns what waits, and is due, in channels whose streams have to be
+// counted and may be now.
+func (o *occurrences) uncounted(now time.Time) map[string][]*plain {
+	found := make(map[string][]*plain)
+	due := make(map[string]bool)
+	for _, p := range o.waiting {
+		if at, held := o.held[p.channel]; held && !at.After(now) {
+			found[p.channel] = append(found[p.channel], p)
+			due[p.channel] = due[p.channel] || !p.due.After(now)
+		}
+	}
+	for channel := range found {
+		if !due[channel] {
+			delete(found, channel)
+		}
+	}
+	return found
+}
+
+// due returns at most limit payloads whose time has come, in the order heard,
+// of channels that are not held.
 func (o *occurrences) due(now time.Time, limit int) []*plain {
 	var list []*plain
 	for _, p := range o.waiting {
 		if len(list) == limit {
 			break
 		}
-		if !p.due.After(now) {
+		if _, held := o.held[p.channel]; !held && !p.due.After(now) {
 			list = append(list, p)
 		}
 	}
 	return list
 }
 
-// next returns when the next payload is due.
+// next returns when the next payload is due, or the stream of its channel may be
+// counted.
 func (o *occurrences) next() (time.Time, bool) {
 	var first time.Time
 	for _, p := range o.waiting {
-		if first.IsZero() || p.due.Before(first) {
-			first = p.due
+		due := p.due
+		if at := o.held[p.channel]; at.After(due) {
+			due = at
+		}
+		if first.IsZero() || due.Before(first) {
+			first = due
 		}
 	}
 	return first, !first.IsZero()
@@ -180,6 +223,15 @@ func (o *occurrences) forget(before time.Time) {
 	for c, n := range o.counts {
 		if n.waiting == 0 && n.used.Before(before) {
 			delete(o.counts, c)
+		}
+	}
+	waits := make(map[string]bool)
+	for _, p := range o.waiting {
+		waits[p.channel] = true
+	}
+	for channel := range o.held {
+		if !waits[channel] {
+			o.counted(channel)
 		}
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,7 +110,6 @@ func (r *recorder) work(ctx context.Context) {
 	o := newOccurrences()
 	o.done = func(p *plain) { r.done(p.payload) }
 	o.early = r.early
-	var unsure bool // records may have been made or missed that are not counted
 	retrying := retry.Backoff{Policy: linkRetry}
 	var notBefore time.Time
 	timer := time.NewTimer(time.Hour)
@@ -117,33 +118,23 @@ func (r *recorder) work(ctx context.Context) {
 	for {
 		now := time.Now()
 		for _, m := range r.take() {
-			if r.note(o, m, now) {
-				unsure = true
-			}
+			r.note(o, m, now)
 		}
 		wait := time.Hour
 		if due, ok := o.next(); ok {
 			wait = max(due.Sub(now), notBefore.Sub(now))
 			if wait <= 0 {
-				var err error
-				if unsure {
-					err = r.recount(ctx, o)
-					unsure = err != nil
-				}
-				if err == nil {
-					err = r.recordDue(ctx, o)
-				}
-				if err != nil {
-					unsure = true
+				counting := r.recount(ctx, o, retrying.Next)
+				recording := r.recordDue(ctx, o, retrying.Next)
+				if recording != nil {
 					// A call without an answer may still be executed. Under a new
 					// name, what it records counts as another recorder's.
 					r.id = rand.Text()
-					notBefore = time.Now().Add(retrying.Next())
-					if _, ok := r.failed.allow(time.Now()); ok && r.bus.Ready() {
-						r.log.Warn("payloads that came by PUBLISH cannot be recorded at the moment, they wait", "waiting", len(o.waiting), "error", err)
-					}
-				} else {
+				}
+				if err := errors.Join(counting, recording); err == nil {
 					retrying.Reset()
+				} else if _, ok := r.failed.allow(time.Now()); ok && r.bus.Ready() {
+					r.log.Warn("payloads that came by PUBLISH cannot be recorded at the moment, they wait", "waiting", len(o.waiting), "error", err)
 				}
 				continue
 			}
@@ -168,28 +159,27 @@ func (r *recorder) work(ctx context.Context) {
 	}
 }
 
-// note takes one message of the link, and reports whether records may have
-// been missed before it.
-func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
+// note takes one message of the link.
+func (r *recorder) note(o *occurrences, m heard, now time.Time) {
 	if m.broken {
-		o.missed = true
-		return true
+		o.broken()
+		return
 	}
 	if m.name == r.bus.keys.recorded() {
 		if position, c, ok := parseRecorded(m.text); ok {
 			o.recorded(c, position, now)
 		}
-		return false
+		return
 	}
 	p := r.bus.o.Policies.For(m.name)
 	if p == nil || !p.History() || channels.CheckName(m.name) != nil || r.bus.keys.own(m.name) {
 		r.done(m.text)
-		return false // heard too much
+		return // heard too much
 	}
 	if reason := rejects(m.text, r.bus.o.MaxPayload); reason != "" {
 		r.done(m.text)
 		r.reject(m.name, reason)
-		return false
+		return
 	}
 	r.mu.Lock()
 	first := r.first[m.pattern]
@@ -208,7 +198,6 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) (missed bool) {
 		standIn: !first,
 		since:   channels.Position{Millis: since},
 	}, now)
-	return false
 }
 
 // parseRecorded reads what gateway.lua says of a record: position, recorder,
@@ -223,9 +212,13 @@ func parseRecorded(text string) (position channels.Position, c content, ok bool)
 }
 
 // recordDue records what is due, in the order heard. An error means that some
-// calls may have been executed without our knowing.
-func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
+// calls may have been executed without our knowing; their channels are held for
+// a pause, and the others go on: of a Cluster, a part may be away.
+func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() time.Duration) error {
 	due := o.due(time.Now(), recordBatch)
+	if len(due) == 0 {
+		return nil
+	}
 	cmds := make([]*redis.Cmd, len(due))
 	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
 	defer cancel()
@@ -241,6 +234,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 	})
 	var failed error
 	now := time.Now()
+	again := now
 	for i, w := range due {
 		answer, err := cmds[i].Slice()
 		switch {
@@ -262,7 +256,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 			// Another recorder was faster. Its record is on the way to us; when it
 			// does not come, the stream is counted.
 			if w.refused++; w.refused > 3 {
-				failed = errUncounted
+				o.held[w.channel] = time.Time{}
 			}
 			w.due = now.Add(standIn)
 		case isUnloaded(err):
@@ -272,38 +266,48 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences) error {
 			r.reject(w.channel, "payload")
 			o.settle(w, channels.Position{}, now)
 		default:
-			failed = errors.Join(failed, err)
+			if failed == nil {
+				failed, again = err, now.Add(pause())
+			}
+			o.held[w.channel] = again
 		}
 	}
 	return failed
 }
 
-var errUncounted = errors.New("records were made that were not heard")
-
 // recount finds in the streams which of the waiting payloads are recorded
-// already, after records were missed or calls ended without an answer.
-func (r *recorder) recount(ctx context.Context, o *occurrences) error {
-	byChannel := make(map[string][]*plain)
-	for _, w := range o.waiting {
-		byChannel[w.channel] = append(byChannel[w.channel], w)
-	}
-	for channel, waiting := range byChannel {
-		since := waiting[0].since
-		entries, err := r.bus.client.XRange(ctx, r.bus.keys.stream(channel), since.String(), "+").Result()
-		if err != nil {
-			return err
-		}
-		for _, m := range entries {
-			e, recorder, ok := parseEntry(m)
-			if !ok || recorder == "" {
+// already, after records were missed or calls ended without an answer. Channels
+// whose streams cannot be read stay held for a pause.
+func (r *recorder) recount(ctx context.Context, o *occurrences, pause func() time.Duration) error {
+	uncounted := o.uncounted(time.Now())
+	var failed error
+	var again time.Time
+	for batch := range slices.Chunk(slices.Collect(maps.Keys(uncounted)), recordBatch) {
+		cmds := make([]*redis.XMessageSliceCmd, len(batch))
+		r.bus.together(ctx, func(ctx context.Context, p redis.Pipeliner) {
+			for i, channel := range batch {
+				cmds[i] = p.XRange(ctx, r.bus.keys.stream(channel), uncounted[channel][0].since.String(), "+")
+			}
+		})
+		for i, channel := range batch {
+			entries, err := cmds[i].Result()
+			if err != nil {
+				if failed == nil {
+					failed, again = err, time.Now().Add(pause())
+				}
+				o.held[channel] = again
 				continue
 			}
-			o.found(content{channel, sha1hex(e.Payload)}, e.Position, time.Now())
-		}
-		for _, w := range waiting {
-			w.refused = 0
+			for _, m := range entries {
+				if e, recorder, ok := parseEntry(m); ok && recorder != "" {
+					o.found(content{channel, sha1hex(e.Payload)}, e.Position, time.Now())
+				}
+			}
+			for _, w := range uncounted[channel] {
+				w.refused = 0
+			}
+			o.counted(channel)
 		}
 	}
-	o.missed = false
-	return nil
+	return failed
 }

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func (w *world) clone() *world {
 		for _, p := range r.o.waiting {
 			n.o.waiting = append(n.o.waiting, move(p))
 		}
-		n.o.missed = r.o.missed
+		maps.Copy(n.o.missed, r.o.missed)
 		for k, v := range r.o.counts {
 			o := *v
 			n.o.counts[k] = &o
@@ -139,7 +140,9 @@ func (w *world) moves() map[string]func(*world) {
 		if i == 0 && w.misses > 0 && len(r.queue) > 0 && r.calls == nil {
 			m[name("misses")] = func(w *world) {
 				w.misses--
-				w.r[i].queue, w.r[i].unsure, w.r[i].o.missed = nil, true, true
+				w.r[i].queue, w.r[i].unsure = nil, true
+				w.r[i].o.broken()
+				clear(w.r[i].o.held) // unsure is that here
 			}
 		}
 		if w.crashes > 0 {
@@ -211,7 +214,7 @@ func (r *modelRecorder) recount(w *world) {
 	for n := since; n <= len(w.records); n++ {
 		r.o.found(tick, recordAt(n), begin)
 	}
-	r.o.missed = false
+	r.o.counted(tick.channel)
 }
 
 // check returns what is wrong with a state.
