@@ -144,7 +144,7 @@ func TestPublishWhileReplicasDie(t *testing.T) {
 			f := own(t, setup{replicas: replicas})
 			ch := channel("many")
 			cursor := away(t, f, ch, 0)
-			send := func(ctx context.Context, db *redis.Client, ch, payload string) error {
+			send := func(ctx context.Context, db redis.UniversalClient, ch, payload string) error {
 				n, err := db.Publish(ctx, ch, payload).Result()
 				if err == nil && n == 0 {
 					err = fmt.Errorf("no replica listens")
