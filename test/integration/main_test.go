@@ -28,7 +28,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	common.dir = dir
+	commonDir = dir
 	code := m.Run()
 	if err := closeCommon(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -337,8 +337,8 @@ func (c *Cluster) promoted(n *Node) error {
 
 // Move says how a slot is moved. Its hooks are called between the steps.
 type Move struct {
-	// Last is a key that is moved after all others.
-	Last string
+	// First is a key that is moved before all others, Last one after them.
+	First, Last string
 
 	Opened  func()           // the slot is migrating and importing
 	Moved   func(key string) // one key has been moved
@@ -366,12 +366,8 @@ func (c *Cluster) MoveSlot(slot int, from, to *Node, m Move) error {
 		if len(keys) == 0 {
 			break
 		}
-		slices.SortFunc(keys, func(a, b string) int {
-			if (a == m.Last) != (b == m.Last) {
-				return map[bool]int{true: 1, false: -1}[a == m.Last]
-			}
-			return cmp.Compare(a, b)
-		})
+		place := func(key string) int { return map[string]int{m.First: -1, m.Last: 1}[key] }
+		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b)) })
 		for _, key := range keys {
 			if err := from.DB.Migrate(ctx, host, port, key, 0, Deadline).Err(); err != nil {
 				return fmt.Errorf("MIGRATE %s: %w", key, err)
