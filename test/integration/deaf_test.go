@@ -130,10 +130,22 @@ func TestRepliesAreCutOff(t *testing.T) {
 func TestRepliesComeInPieces(t *testing.T) {
 	t.Parallel()
 	f := own(t, setup{replicas: 1, proxied: true})
-	must(t, f.proxies[0].Slice())
-	must(t, f.redis.KillPubSub(t.Context()))
-	must(t, f.replicas[0].WaitReady())
 	s := open(t, f.url(0), on("x", "y"))
+	must(t, f.proxies[0].Slice())
+	patterns, err := f.db().PubSubNumPat(t.Context()).Result()
+	must(t, err)
+	must(t, f.redis.KillPubSub(t.Context()))
+	must(t, harness.Until("the replica listens again", harness.Deadline, func() error {
+		now, err := f.db().PubSubNumSub(t.Context(), "y", "gw:x").Result()
+		if err != nil {
+			return err
+		}
+		again, err := f.db().PubSubNumPat(t.Context()).Result()
+		if err == nil && (now["y"] != 1 || now["gw:x"] != 1 || again != patterns) {
+			err = fmt.Errorf("%d patterns of %d, channels %v", again, patterns, now)
+		}
+		return err
+	}))
 	for n := 1; n <= 20; n++ {
 		if n%2 == 0 {
 			fcall(t, f, "x", harness.Counted(n))

@@ -268,24 +268,29 @@ func (c *Cluster) alive() (*Node, error) {
 	return nil, errors.New("no node lives")
 }
 
-// ReplicaOf is a living replica of a master.
-func (c *Cluster) ReplicaOf(master *Node) (*Node, error) {
-	n, err := c.alive()
-	if err != nil {
-		return nil, err
-	}
-	lines, err := n.DB.Do(context.Background(), "CLUSTER", "REPLICAS", master.ID).StringSlice()
-	if err != nil {
-		return nil, err
-	}
-	for _, line := range lines {
-		for _, n := range c.Nodes {
-			if strings.HasPrefix(line, n.ID) && n.Running() {
-				return n, nil
+// ReplicaOf waits for a living replica of a master that all nodes know of, and
+// returns it.
+func (c *Cluster) ReplicaOf(master *Node) (replica *Node, err error) {
+	err = Until("a replica is known", Deadline, func() error {
+		for _, as := range c.Nodes {
+			if !as.Running() {
+				continue
 			}
+			lines, err := as.DB.Do(context.Background(), "CLUSTER", "REPLICAS", master.ID).StringSlice()
+			if err != nil {
+				return err
+			}
+			at := slices.IndexFunc(c.Nodes, func(n *Node) bool {
+				return n.Running() && slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, n.ID) })
+			})
+			if at < 0 {
+				return fmt.Errorf("%s knows of no replica of %s", as.Addr, master.Addr)
+			}
+			replica = c.Nodes[at]
 		}
-	}
-	return nil, fmt.Errorf("%s has no replica", master.Addr)
+		return nil
+	})
+	return replica, err
 }
 
 // WaitOwner waits until every living node says that n has the slot.
