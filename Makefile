@@ -56,11 +56,12 @@ fmt: ## format the Go code
 	gofmt -w $(GO_FILES)
 
 .PHONY: deps
-deps: ## install redis-server for the tests where that is possible
-	@command -v redis-server >/dev/null || { \
+deps: ## install redis-server and haproxy for the tests where that is possible
+	@missing=""; for tool in redis-server haproxy; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 		else \
-			echo "redis-server is missing, install it: sudo apt-get install redis-server" >&2; exit 1; \
+			echo "missing, install them: sudo apt-get install$$missing" >&2; exit 1; \
 		fi; \
-	}
+	fi

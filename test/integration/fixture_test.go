@@ -34,21 +34,46 @@ const policies = `channels:
   - {pattern: "slow:disconnect:**", bufferSize: 16, onFull: disconnect, historySize: 5000, subscribe: public}
   - {pattern: "slow:catch-up:**", bufferSize: 16, onFull: catch-up, historySize: 5000, subscribe: public}
   - {pattern: "slow:default:**", bufferSize: 16, historySize: 5000, subscribe: public}
+  - {pattern: x, historySize: 1000, subscribe: public}
+  - {pattern: y, subscribe: public}
   - {pattern: "project:*:tasks", historySize: 1000}
   - {pattern: "user:{sub}:inbox", historySize: 1000}
   - {pattern: "me:{sub}", historySize: 1000, subscribe: authenticated}
   - {pattern: "members:**", historySize: 1000, subscribe: authenticated}
 `
 
-// fixture is one Redis and its replicas.
+// fixture is one Redis, of one of three kinds, and its replicas.
 type fixture struct {
 	redis    *harness.Redis
+	sentinel *harness.Sentinel
+	cluster  *harness.Cluster
+	proxies  []*harness.Proxy // of each replica, where asked for
+	balancer *harness.Balancer
 	replicas []*harness.Gateway
 	config   string
 }
 
+// server is a Redis of any kind.
+type server interface {
+	URL() string
+	Client() redis.UniversalClient
+	Close() error
+}
+
+func (f *fixture) server() server {
+	switch {
+	case f.cluster != nil:
+		return f.cluster
+	case f.sentinel != nil:
+		return f.sentinel
+	case f.redis != nil:
+		return f.redis
+	}
+	return nil
+}
+
 // db talks to the fixture's Redis.
-func (f *fixture) db() *redis.Client { return f.redis.DB }
+func (f *fixture) db() redis.UniversalClient { return f.server().Client() }
 
 // url is the public side of replica i.
 func (f *fixture) url(i int) string { return f.replicas[i%len(f.replicas)].URL() }
@@ -66,8 +91,14 @@ func (f *fixture) close() error {
 	for _, g := range f.replicas {
 		errs = append(errs, g.Close(), crashes(g.Log.String()))
 	}
-	if f.redis != nil {
-		errs = append(errs, f.redis.Close())
+	if f.balancer != nil {
+		errs = append(errs, f.balancer.Close())
+	}
+	for _, p := range f.proxies {
+		p.Close()
+	}
+	if s := f.server(); s != nil {
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -79,8 +110,11 @@ type setup struct {
 	env       []string // of each gateway, beside the secret
 	config    string   // if empty, policies
 	redisArgs []string
-	// redisURL, if set, is what replica i gets instead of the Redis itself.
-	redisURL func(i int, r *harness.Redis) string
+	proxied   bool // each replica reaches the Redis through a proxy of its own
+	balanced  bool // a load balancer stands in front of the replicas
+	// At most one of these takes the place of the single Redis.
+	sentinel *harness.SentinelOptions
+	cluster  *harness.ClusterOptions
 }
 
 // start brings a fixture up in dir. What has been started is returned also
@@ -97,13 +131,26 @@ func start(dir string, s setup) (*fixture, error) {
 		return f, err
 	}
 	var err error
-	if f.redis, err = harness.NewRedis(dir, s.redisArgs...); err != nil {
+	switch {
+	case s.cluster != nil:
+		f.cluster, err = harness.NewCluster(dir, *s.cluster)
+	case s.sentinel != nil:
+		f.sentinel, err = harness.NewSentinel(dir, *s.sentinel)
+	default:
+		f.redis, err = harness.NewRedis(filepath.Join(dir, "redis"), s.redisArgs...)
+	}
+	if err != nil {
 		return f, err
 	}
-	for i := range s.replicas {
-		url := f.redis.URL()
-		if s.redisURL != nil {
-			url = s.redisURL(i, f.redis)
+	for range s.replicas {
+		url := f.server().URL()
+		if s.proxied {
+			p, err := harness.NewProxy(f.redis.Addr)
+			if err != nil {
+				return f, err
+			}
+			f.proxies = append(f.proxies, p)
+			url = "redis://" + p.Addr
 		}
 		g, err := harness.NewGateway(binary,
 			append([]string{"--redis-url", url, "--config", f.config}, s.flags...),
@@ -121,7 +168,10 @@ func start(dir string, s setup) (*fixture, error) {
 			return f, fmt.Errorf("%w\n%s", err, g.Log)
 		}
 	}
-	return f, nil
+	if s.balanced {
+		f.balancer, err = harness.NewBalancer(dir, f.replicas...)
+	}
+	return f, err
 }
 
 // own gives a test processes that it may stop, kill and restart.
@@ -140,36 +190,53 @@ func own(t *testing.T, s setup) *fixture {
 	return f
 }
 
-// common is the fixture of all tests that leave its processes alone.
-var common struct {
-	dir  string
-	once sync.Once
-	f    *fixture
-	err  error
+// commonFixture is one for all tests that leave its processes alone.
+type commonFixture struct {
+	setup setup
+	once  sync.Once
+	f     *fixture
+	err   error
 }
+
+var (
+	commonDir string
+	// Clients that are stopped on purpose are not to be cut for that.
+	common        = commonFixture{setup: setup{env: []string{"GATEWAY_WRITE_TIMEOUT=2m"}}}
+	commonCluster = commonFixture{setup: setup{cluster: &harness.ClusterOptions{}}}
+)
 
 func shared(t *testing.T) *fixture {
 	t.Helper()
-	common.once.Do(func() {
-		// Clients that are stopped on purpose are not to be cut for that.
-		common.f, common.err = start(common.dir, setup{env: []string{"GATEWAY_WRITE_TIMEOUT=2m"}})
+	return common.use(t)
+}
+
+func (c *commonFixture) use(t *testing.T) *fixture {
+	t.Helper()
+	c.once.Do(func() {
+		var dir string
+		if dir, c.err = os.MkdirTemp(commonDir, "common"); c.err == nil {
+			c.f, c.err = start(dir, c.setup)
+		}
 	})
-	if common.err != nil {
-		t.Fatal(common.err)
+	if c.err != nil {
+		t.Fatal(c.err)
 	}
-	marks := make([]int, len(common.f.replicas))
-	for i, g := range common.f.replicas {
+	marks := make([]int, len(c.f.replicas))
+	for i, g := range c.f.replicas {
 		marks[i] = g.Log.Len()
 	}
-	t.Cleanup(func() { common.f.showLogs(t, marks) })
-	return common.f
+	t.Cleanup(func() { c.f.showLogs(t, marks) })
+	return c.f
 }
 
 func closeCommon() error {
-	if common.f == nil {
-		return nil
+	var errs []error
+	for _, c := range []*commonFixture{&common, &commonCluster} {
+		if c.f != nil {
+			errs = append(errs, c.f.close())
+		}
 	}
-	return common.f.close()
+	return errors.Join(errs...)
 }
 
 // showLogs prints, for a failed test, what the replicas said during it.

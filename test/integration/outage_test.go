@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -124,7 +123,7 @@ func TestSubscriptionsAreKilled(t *testing.T) {
 	p := harness.StartPublisher(f.db(), harness.ByFunction, 3*time.Millisecond, chs...)
 	for round := 1; round <= 6; round++ {
 		waitNumber(t, streams[round%2], chs[0], round*40)
-		must(t, f.db().Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err())
+		must(t, f.redis.KillPubSub(t.Context()))
 	}
 	last, err := p.Stop()
 	must(t, err)
@@ -141,25 +140,18 @@ func TestSubscriptionsAreKilled(t *testing.T) {
 // not arrive.
 func TestRedisIsDeaf(t *testing.T) {
 	t.Parallel()
-	proxies := make([]*harness.Proxy, 2)
-	f := own(t, setup{redisURL: func(i int, r *harness.Redis) string {
-		p, err := harness.NewProxy(r.Addr)
-		must(t, err)
-		t.Cleanup(p.Close)
-		proxies[i] = p
-		return "redis://" + p.Addr
-	}})
+	f := own(t, setup{proxied: true})
 	ch := channel("hist")
 	s := open(t, f.url(0), on(ch))
 	count(t, f, ch, 1, 3)
 	waitNumber(t, s, ch, 3)
-	proxies[0].Deafen()
+	must(t, f.proxies[0].Deafen())
 	count(t, f, ch, 4, 6)
 	waitNumber(t, s, ch, 6)
-	proxies[0].Cut()
+	f.proxies[0].Cut()
 	count(t, f, ch, 7, 9)
 	notReady(t, f.replicas[0])
-	proxies[0].Restore()
+	must(t, f.proxies[0].Restore())
 	must(t, f.replicas[0].WaitReady())
 	count(t, f, ch, 10, 12)
 	waitNumber(t, s, ch, 12)
@@ -173,22 +165,15 @@ func TestRecorderIsCutOff(t *testing.T) {
 	for which := range 2 {
 		t.Run(fmt.Sprintf("replica %d", which), func(t *testing.T) {
 			t.Parallel()
-			proxies := make([]*harness.Proxy, 2)
-			f := own(t, setup{redisURL: func(i int, r *harness.Redis) string {
-				p, err := harness.NewProxy(r.Addr)
-				must(t, err)
-				t.Cleanup(p.Close)
-				proxies[i] = p
-				return "redis://" + p.Addr
-			}})
+			f := own(t, setup{proxied: true})
 			ch := channel("hist")
 			s := open(t, f.url(1-which), on(ch))
-			proxies[which].Cut()
+			f.proxies[which].Cut()
 			for n := 1; n <= 10; n++ {
 				publish(t, f, ch, harness.Counted(n))
 			}
 			waitCount(t, s, ch, 10)
-			proxies[which].Restore()
+			must(t, f.proxies[which].Restore())
 			must(t, f.replicas[which].WaitReady())
 			waitRecorded(t, f, ch, 10)
 		})
@@ -342,28 +327,4 @@ func TestRedisStartsLater(t *testing.T) {
 	s := open(t, g.URL(), on(ch))
 	count(t, f, ch, 1, 2)
 	waitNumber(t, s, ch, 2)
-}
-
-// Where functions are forbidden, everything but FCALL works.
-func TestWithoutFunctions(t *testing.T) {
-	t.Parallel()
-	f := own(t, setup{redisArgs: []string{"--rename-command", "FCALL", "", "--rename-command", "FUNCTION", "", "--rename-command", "CONFIG", ""}})
-	ch := channel("hist")
-	streams := []*harness.Stream{open(t, f.url(0), on(ch)), open(t, f.url(1), on(ch))}
-	if err := harness.ByFunction(context.Background(), f.db(), ch, "x"); err == nil {
-		t.Fatal("FCALL works: the test tests nothing")
-	}
-	publish(t, f, ch, harness.Counted(1))
-	for _, s := range streams {
-		waitNumber(t, s, ch, 1)
-	}
-	out, err := command(t, nil, "publish", ch, harness.Counted(2), "--redis-url", f.redis.URL(), "--config", f.config)
-	if err != nil {
-		t.Fatalf("gateway publish: %v\n%s", err, out)
-	}
-	for _, s := range streams {
-		waitNumber(t, s, ch, 2)
-		wantNumbers(t, s.Now().Of(ch), 1, 2)
-	}
-	waitRecorded(t, f, ch, 2)
 }

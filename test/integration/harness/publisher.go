@@ -14,15 +14,29 @@ import (
 func Counted(n int) string { return fmt.Sprintf(`{"type":"count","n":%d}`, n) }
 
 // Send publishes one payload on a channel.
-type Send func(ctx context.Context, db *redis.Client, channel, payload string) error
+type Send func(ctx context.Context, db redis.UniversalClient, channel, payload string) error
 
 // ByFunction publishes the reliable way.
-func ByFunction(ctx context.Context, db *redis.Client, channel, payload string) error {
+func ByFunction(ctx context.Context, db redis.UniversalClient, channel, payload string) error {
 	return db.FCall(ctx, "gateway_publish", []string{"gw:" + channel}, payload).Err()
 }
 
+// Persistently publishes the reliable way, with the payload as event id, again
+// and again until Redis has confirmed it.
+func Persistently(ctx context.Context, db redis.UniversalClient, channel, payload string) error {
+	return Until("publish", 2*Deadline, func() error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		err := db.FCall(ctx, "gateway_publish", []string{"gw:" + channel}, payload, "EVENTID", payload).Err()
+		if c, ok := db.(*redis.ClusterClient); ok && err != nil {
+			c.ReloadState(ctx) // a master may have died
+		}
+		return err
+	})
+}
+
 // ByPublish publishes the simple way.
-func ByPublish(ctx context.Context, db *redis.Client, channel, payload string) error {
+func ByPublish(ctx context.Context, db redis.UniversalClient, channel, payload string) error {
 	return db.Publish(ctx, channel, payload).Err()
 }
 
@@ -39,7 +53,7 @@ type Publisher struct {
 
 // StartPublisher starts it with a pause between any two rounds over all
 // channels.
-func StartPublisher(db *redis.Client, send Send, pace time.Duration, channels ...string) *Publisher {
+func StartPublisher(db redis.UniversalClient, send Send, pace time.Duration, channels ...string) *Publisher {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Publisher{cancel: cancel, done: make(chan struct{})}
 	go func() {
