@@ -121,7 +121,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.bus, err = redisbus.Open(redisbus.Options{
 		URL: redisURL, Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
-		Replica: g.name, Hooks: g.telemetry.Redis(), Logger: g.log,
+		Replica: g.name, DeafAfter: cfg.RedisDeafAfter, Hooks: g.telemetry.Redis(), Logger: g.log,
 	})
 	if err != nil {
 		return err
@@ -165,10 +165,8 @@ func (g *gateway) server(h http.Handler) *http.Server {
 
 // ready tells per part whether this replica can deliver.
 func (g *gateway) ready() map[string]error {
-	parts := map[string]error{"redis": nil, "streams": nil}
-	if !g.bus.Ready() {
-		parts["redis"] = errors.New("no events are heard from Redis at the moment")
-	}
+	parts := g.bus.State()
+	parts["streams"] = nil
 	if g.draining.Load() {
 		parts["streams"] = errors.New("draining")
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	RedisURL string
 	// RedisPrefix begins every key and Redis channel of this gateway.
 	RedisPrefix string
+	// RedisDeafAfter is how long a subscription connection may be silent, not
+	// even hearing its own probes, before it is made anew.
+	RedisDeafAfter time.Duration
 	// ConfigFile is the YAML file that was read, or empty.
 	ConfigFile string
 	// DrainTime is how long a leaving replica takes to close its streams.

@@ -48,6 +48,10 @@ var registry = declare(
 		func(c *Config) value { return redisURLValue{&c.RedisURL} }},
 	decl{"redis-prefix", "gw", "", "`prefix` of all keys and Redis channels",
 		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
+	decl{"redis-deaf-after", "6s", "", "how long a subscription connection may be silent before it is made anew",
+		func(c *Config) value {
+			return durationValue{&c.RedisDeafAfter, 500 * time.Millisecond, 5 * time.Minute}
+		}},
 	decl{nameConfig, "", "", "YAML `file` with channel policies and further settings",
 		func(c *Config) value { return textValue{&c.ConfigFile} }},
 	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams",

@@ -30,9 +30,9 @@ type Telemetry struct {
 
 	eventsIn, gaps, missed, replays              metric.Int64Counter
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
-	writes, recorded, rejected                   metric.Int64Counter
-	age, lifetime, roundTrip                     metric.Float64Histogram
-	redisUp, recorderRoles                       metric.Int64Gauge
+	writes, recorded, rejected, linksLost        metric.Int64Counter
+	age, lifetime, roundTrip, probe              metric.Float64Histogram
+	redisUp, recorderRoles, links                metric.Int64Gauge
 }
 
 // New makes the instruments.
@@ -70,6 +70,7 @@ func (t *Telemetry) instruments() error {
 		{&t.writes, "gateway.writes", "Writes to streams; each carries all that was pending."},
 		{&t.recorded, "gateway.plain.recorded", "Payloads that came by PUBLISH and were recorded by this replica, by role."},
 		{&t.rejected, "gateway.plain.rejected", "Payloads that came by PUBLISH and were dropped, by reason."},
+		{&t.linksLost, "gateway.redis.links.lost", "Subscription connections to Redis that were given up, by reason."},
 	} {
 		var err error
 		*c.to, err = t.meter.Int64Counter(c.name, metric.WithDescription(c.help))
@@ -85,6 +86,7 @@ func (t *Telemetry) instruments() error {
 		{&t.age, "gateway.event.age", "Age of live events, by Redis' clock, when they entered the log of this replica.", fine},
 		{&t.lifetime, "gateway.stream.lifetime", "How long streams were open. A peak at one value is a proxy that cuts them.", long},
 		{&t.roundTrip, "gateway.redis.round_trip", "Duration of one call of Redis.", fine},
+		{&t.probe, "gateway.redis.probe.round_trip", "Time from publishing a probe to hearing it on the subscription connection.", fine},
 	} {
 		var err error
 		*h.to, err = t.meter.Float64Histogram(h.name, metric.WithDescription(h.help), metric.WithUnit("s"), h.buckets)
@@ -94,7 +96,8 @@ func (t *Telemetry) instruments() error {
 		to         *metric.Int64Gauge
 		name, help string
 	}{
-		{&t.redisUp, "gateway.redis.up", "1 while announcements are heard from Redis, otherwise 0."},
+		{&t.redisUp, "gateway.redis.up", "1 while everything is heard from Redis, otherwise 0."},
+		{&t.links, "gateway.redis.links", "Subscription connections to Redis, by state: up, and wanted in all."},
 		{&t.recorderRoles, "gateway.recorder.patterns", "Patterns of plain PUBLISH that this replica records, by role."},
 	} {
 		var err error
@@ -183,6 +186,8 @@ func (t *Telemetry) Streams() sse.Hooks {
 func (t *Telemetry) Redis() redisbus.Hooks {
 	roles := labels("role", "first", "second")
 	reasons := labels("reason", "payload", "prefix", "overload")
+	states := labels("state", "up", "wanted")
+	losses := labels("reason", redisbus.LinkDeaf, redisbus.LinkBroken, redisbus.LinkMoved)
 	return redisbus.Hooks{
 		State: func(up bool) {
 			var n int64
@@ -204,5 +209,11 @@ func (t *Telemetry) Redis() redisbus.Hooks {
 			t.recorderRoles.Record(background, int64(second), roles["second"])
 		},
 		RTT: func(d time.Duration) { t.roundTrip.Record(background, d.Seconds()) },
+		Links: func(up, wanted int) {
+			t.links.Record(background, int64(up), states["up"])
+			t.links.Record(background, int64(wanted), states["wanted"])
+		},
+		Lost:  func(r redisbus.LinkLoss) { t.linksLost.Add(background, 1, losses[r]) },
+		Probe: func(d time.Duration) { t.probe.Record(background, d.Seconds()) },
 	}
 }

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -24,8 +25,12 @@ type Options struct {
 	MaxPayload int
 	// Replica names this process among the live ones. If empty, a random name.
 	Replica string
-	Hooks   Hooks
-	Logger  *slog.Logger // if nil, slog.Default()
+	// DeafAfter is how long a subscription connection may be silent, while a
+	// probe is sent every third of it, before it is given up. If zero,
+	// DefaultDeafAfter.
+	DeafAfter time.Duration
+	Hooks     Hooks
+	Logger    *slog.Logger // if nil, slog.Default()
 }
 
 // Hooks are optional observers; nil fields are skipped. They must not block.
@@ -35,10 +40,18 @@ type Hooks struct {
 	Rejected func(reason string)           // a plain payload was not accepted: "payload", "prefix" or "overload"
 	Roles    func(first, second int)       // of how many patterns this replica is recorder
 	RTT      func(roundTrip time.Duration) // of one call
+	// Links tells of how many subscription connections that are wanted are up.
+	Links func(up, wanted int)
+	Lost  func(reason LinkLoss)         // a subscription connection that was up was given up
+	Probe func(roundTrip time.Duration) // from publishing to hearing it
 }
 
 // DefaultMaxPayload is the longest payload in bytes unless configured.
 const DefaultMaxPayload = 256 << 10
+
+// DefaultDeafAfter is how long a subscription connection may be silent unless
+// configured.
+const DefaultDeafAfter = 6 * time.Second
 
 // Bus is the channels.Broker on Redis. Safe for concurrent use.
 type Bus struct {
@@ -50,13 +63,24 @@ type Bus struct {
 	shared  [2]*library // announcing everywhere, and in shards
 	loader  *loader
 	call    caller
-	link    *link
 	record  *recorder
 	log     *slog.Logger
+
+	// What is heard comes by link, and in a Cluster with sharded Pub/Sub the
+	// announcements by shards.
+	link      *link
+	shards    *shards
+	watch     *watcher   // nil unless a Cluster
+	sentinels *sentinels // nil unless Sentinels
 
 	to      channels.Receiver // set by Run
 	reload  chan struct{}     // asks for loader.ensure now
 	loaded  atomic.Bool       // the library has been there since Redis came back
+	routing routing
+
+	loadErr   atomic.Pointer[error] // what is wrong with the library
+	detectErr atomic.Pointer[error] // why it is not known yet how to announce
+
 	stateMu sync.Mutex
 	known   bool // the state has been told
 	state   bool
@@ -86,18 +110,35 @@ func Open(o Options) (*Bus, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.DeafAfter == 0 {
+		o.DeafAfter = DefaultDeafAfter
+	}
 	b := &Bus{
-		o: o, keys: keys{o.Prefix}, target: t, client: t.client(), log: o.Logger,
+		o: o, keys: keys{o.Prefix}, target: t, log: o.Logger,
 		shared: [2]*library{
 			newLibrary(o.Prefix, o.MaxPayload, o.Policies, announceEverywhere),
 			newLibrary(o.Prefix, o.MaxPayload, o.Policies, announceInShard),
 		},
 		reload: make(chan struct{}, 1),
 	}
-	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger}
+	switch {
+	case t.sentinel != nil:
+		b.sentinels = newSentinels(t.sentinel)
+	case t.cluster != nil:
+		b.watch = newWatcher(t.cluster.Addrs, t.clusterNode)
+		b.watch.changed = b.topologyChanged
+		t.cluster.ClusterSlots = b.watch.slots
+	}
+	b.client = t.client()
+	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
-	b.link = newLink(rand.Text(), t, b.client, b.keys, (*announcements)(b), b.changed, o.Logger)
+	b.link = newLink(b.ordinaryLink(), (*announcements)(b))
 	b.record = newRecorder(b)
+	if b.watch != nil {
+		b.shards = newShards(b.watch, t.clusterNode, b.shardLink(), b.keys.probe, (*announcements)(b))
+	} else {
+		b.decide(false)
+	}
 	return b, nil
 }
 
@@ -115,7 +156,19 @@ func (b *Bus) Run(ctx context.Context, r channels.Receiver) error {
 	b.to = r
 	defer b.client.Close()
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){b.keepLoaded, b.link.run, b.record.run} {
+	if b.sentinels != nil {
+		defer b.sentinels.close()
+	}
+	if b.watch != nil {
+		parts.Go(func() { b.watch.run(ctx) })
+		// The library to load and the links depend on it.
+		b.detect(ctx)
+	}
+	list := []func(context.Context){b.keepLoaded, b.link.run, b.record.run}
+	if b.sharded.Load() {
+		list = append(list, b.shards.run)
+	}
+	for _, part := range list {
 		parts.Go(func() { part(ctx) })
 	}
 	parts.Wait()
@@ -129,48 +182,30 @@ func (b *Bus) Leave(ctx context.Context) error { return b.record.leave(ctx) }
 // Replicas returns the names of the live replicas, as last seen.
 func (b *Bus) Replicas() []string { return b.record.replicas() }
 
-// Ready tells whether events are heard, plain ones too, and the library is
-// loaded.
-func (b *Bus) Ready() bool { return b.link.up.Load() && b.loaded.Load() && b.record.hearing.Load() }
-
 // CheckChannel implements channels.Broker.
 func (b *Bus) CheckChannel(channel string) error { return b.keys.check(channel) }
-
-// Subscribe implements channels.Broker.
-func (b *Bus) Subscribe(channel string, plain bool) {
-	if plain {
-		// First, so that it stands when the stream's subscription is confirmed.
-		b.link.want(topicName{text: channel}, topicName{text: b.keys.stream(channel)})
-		return
-	}
-	b.link.want(topicName{text: b.keys.stream(channel)})
-}
-
-// Unsubscribe implements channels.Broker.
-func (b *Bus) Unsubscribe(channel string, plain bool) {
-	if plain {
-		b.link.unwant(topicName{text: channel}, topicName{text: b.keys.stream(channel)})
-		return
-	}
-	b.link.unwant(topicName{text: b.keys.stream(channel)})
-}
 
 // keepLoaded keeps the library in Redis.
 func (b *Bus) keepLoaded(ctx context.Context) {
 	backoff := retry.Backoff{Policy: linkRetry}
 	for ctx.Err() == nil {
 		wait := ensureInterval
-		if err := b.loader.ensure(ctx); err != nil {
-			wait = backoff.Next()
+		err := b.loader.ensure(ctx)
+		// Where only some masters are away, the others are served.
+		if usable := err == nil || errors.As(err, new(*someAwayError)); !usable {
 			b.loaded.Store(false)
-			b.changed(false, fmt.Errorf("load the library: %w", err))
-		} else {
-			backoff.Reset()
-			if !b.loaded.Swap(true) {
-				b.record.beatNow()
-			}
-			b.changed(true, nil)
+		} else if !b.loaded.Swap(true) {
+			b.record.beatNow()
 		}
+		if err != nil {
+			err = fmt.Errorf("load the library: %w", err)
+			b.loadErr.Store(&err)
+			wait = backoff.Next()
+		} else {
+			b.loadErr.Store(nil)
+			backoff.Reset()
+		}
+		b.changed(err)
 		select {
 		case <-time.After(wait):
 		case <-b.reload:
@@ -184,76 +219,5 @@ func (b *Bus) reloadNow() {
 	select {
 	case b.reload <- struct{}{}:
 	default:
-	}
-}
-
-// changed notes that a part's state may have changed, and tells the log and
-// the hooks of a change of the whole: one line when Redis goes, one when it is
-// back.
-func (b *Bus) changed(up bool, err error) {
-	b.stateMu.Lock()
-	defer b.stateMu.Unlock()
-	if up {
-		if !b.Ready() {
-			return
-		}
-	}
-	if b.known && b.state == up {
-		return
-	}
-	b.known, b.state = true, up
-	if up {
-		b.log.Info("redis is here")
-	} else {
-		b.log.Warn("redis is away; streams stay open and are caught up when it is back", "error", err)
-	}
-	if b.o.Hooks.State != nil {
-		b.o.Hooks.State(up)
-	}
-}
-
-// announcements is the Bus as listener of its own link.
-type announcements Bus
-
-func (a *announcements) confirmed(n topicName) {
-	if channel, ok := a.keys.channel(n.text); ok {
-		a.to.Confirmed(channel)
-	}
-}
-
-func (a *announcements) message(_, name, text string) {
-	channel, ok := a.keys.channel(name)
-	if !ok {
-		a.plain(name, text)
-		return
-	}
-	e, err := parseAnnouncement(text)
-	if err != nil {
-		a.record.reject(name, "prefix")
-		a.to.Unclear(channel)
-		return
-	}
-	a.to.Announced(channel, e)
-}
-
-// plain passes on a payload of a channel without history. Nothing in Redis
-// numbers it, so its position is this replica's own time.
-func (a *announcements) plain(channel, payload string) {
-	if reason := rejects(payload, a.o.MaxPayload); reason != "" {
-		a.record.reject(channel, reason)
-		return
-	}
-	a.to.Announced(channel, channels.Event{Position: a.record.localPosition(), Payload: payload})
-}
-
-func (a *announcements) deaf(names []topicName) {
-	list := make([]string, 0, len(names))
-	for _, n := range names {
-		if channel, ok := a.keys.channel(n.text); ok {
-			list = append(list, channel)
-		}
-	}
-	if len(list) > 0 {
-		a.to.Deaf(list)
 	}
 }

@@ -38,8 +38,13 @@ type running struct {
 
 func startBus(t *testing.T, mini *miniredis.Miniredis, change ...func(*Options)) *running {
 	t.Helper()
+	return startBusAt(t, "redis://"+mini.Addr(), change...)
+}
+
+func startBusAt(t *testing.T, url string, change ...func(*Options)) *running {
+	t.Helper()
 	r := &running{ears: newEars(t), states: make(chan bool, 1000), recorded: make(chan bool, 100_000), rejected: make(chan string, 1000)}
-	o := Options{URL: "redis://" + mini.Addr(), Policies: testPolicies(t), MaxPayload: 1000, Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{
+	o := Options{URL: url, Policies: testPolicies(t), MaxPayload: 1000, Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{
 		State:    func(up bool) { r.states <- up },
 		Recorded: func(first bool) { r.recorded <- first },
 		Rejected: func(reason string) { r.rejected <- reason },
@@ -79,7 +84,7 @@ func (r *running) wantState(t *testing.T, up bool) {
 }
 
 // eventually waits for what has no event of its own.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,53 +30,88 @@ type listener interface {
 	deaf(names []topicName)          // nothing of these is heard any more
 }
 
+// linkOptions say what a link connects to and how it proves itself.
+type linkOptions struct {
+	of        string // what it hears, for messages: "redis" or "master"
+	sharded   bool   // subscribes to shard channels
+	deafAfter time.Duration
+	own       func(name string) bool // whether a name is the gateway's own
+	// node is where to connect, asked for every connection.
+	node func(context.Context) (*redis.Options, error)
+	// watch returns as soon as the server at addr is no longer the one to hear,
+	// or ctx ends. Nil where that cannot happen.
+	watch func(ctx context.Context, addr string) error
+	// probe is a name on which the link hears what it publishes to itself. The
+	// error says that there is none at the moment.
+	probe   func() (string, error)
+	publish func(ctx context.Context, name, text string) error
+	// misrouted is called when the server says that a name belongs elsewhere.
+	misrouted func()
+	// changed is called on every change of state, with what went wrong or nil.
+	changed func(error)
+	lost    func(reason LinkLoss)
+	probed  func(roundTrip time.Duration)
+	log     *slog.Logger
+}
+
+// LinkLoss says why a subscription connection that stood was given up.
+type LinkLoss string
+
+// The reasons.
+const (
+	LinkDeaf   LinkLoss = "deaf"   // nothing was heard for too long
+	LinkBroken LinkLoss = "broken" // the connection ended
+	LinkMoved  LinkLoss = "moved"  // another server is the one to hear
+)
+
 // link is one subscription connection to Redis, made anew whenever it breaks.
-// Anyone may change what is wanted; one goroutine, Run's, applies the changes
+// Anyone may change what is wanted; one goroutine, run's, applies the changes
 // to the connection as differences and in batches.
 //
 // A connection that is up but delivers nothing is as good as down: the link
 // publishes a probe to itself, through the ordinary path of publishing, and
 // gives the connection up when it has heard nothing for too long.
 type link struct {
-	id       string
-	target   *target
-	commands redis.UniversalClient
-	keys     keys
-	to       listener
-	log      *slog.Logger
-	changed  func(up bool, err error) // called on every change of state
+	linkOptions
+	to listener
 
-	up atomic.Bool
+	names *subscriptions
+	kick  chan struct{} // what is wanted has changed
+	retry chan struct{} // something was refused, and is asked for again after retryRefused
+	drop  chan error    // ends the present connection
+
+	up         atomic.Bool
+	heard      atomic.Int64 // when something last came, in Unix nanoseconds
+	sent       atomic.Int64 // when the last probe was sent, likewise
+	probing    atomic.Bool
+	background sync.WaitGroup
 
 	mu    sync.Mutex
-	names map[topicName]*nameState
-	dirty []topicName // whose state has to be applied, in order
-	kick  chan struct{}
+	addr  string // of the present connection, or of the last attempt
+	cause error  // why the link is not up
+	warn  logLimit
 }
 
-// nameState is what is wanted of a name and what the connection was told.
-type nameState struct {
-	wanted bool
-	asked  bool // subscribed, as far as what was sent goes
-	acks   int  // answers that are still to come
-	queued bool // is in dirty
-}
-
-const (
-	probeInterval = 2 * time.Second
-	deafAfter     = 6 * time.Second // three probes
-	// subscribeBatch is how many names go into one command.
-	subscribeBatch = 256
-)
+// retryRefused is how soon a name that the server refused is tried again.
+const retryRefused = 200 * time.Millisecond
 
 var linkRetry = retry.Policy{Initial: 50 * time.Millisecond, Max: 2 * time.Second}
 
-var errDeaf = fmt.Errorf("nothing was heard on the subscription connection for %v, not even its own probes", deafAfter)
+var errMoved = errors.New("another server is the one to hear now")
 
-func newLink(id string, t *target, commands redis.UniversalClient, k keys, to listener, changed func(bool, error), log *slog.Logger) *link {
+type deafError struct{ after time.Duration }
+
+func (e deafError) Error() string {
+	return fmt.Sprintf("nothing was heard on the subscription connection for %v, not even its own probes", e.after)
+}
+
+func newLink(o linkOptions, to listener) *link {
+	if o.misrouted == nil {
+		o.misrouted = func() {}
+	}
 	return &link{
-		id: id, target: t, commands: commands, keys: k, to: to, changed: changed, log: log,
-		names: make(map[topicName]*nameState), kick: make(chan struct{}, 1),
+		linkOptions: o, to: to, names: newSubscriptions(o.sharded, o.own), cause: errors.New("not connected yet"),
+		kick: make(chan struct{}, 1), retry: make(chan struct{}, 1), drop: make(chan error, 1),
 	}
 }
 
@@ -86,47 +122,62 @@ func (l *link) want(names ...topicName) { l.set(true, names) }
 func (l *link) unwant(names ...topicName) { l.set(false, names) }
 
 func (l *link) set(wanted bool, names []topicName) {
-	l.mu.Lock()
-	for _, n := range names {
-		st := l.names[n]
-		if st == nil {
-			if !wanted {
-				continue
-			}
-			st = &nameState{}
-			l.names[n] = st
-		}
-		st.wanted = wanted
-		l.queueLocked(n, st)
-	}
-	l.mu.Unlock()
+	l.names.set(wanted, names)
+	notify(l.kick)
+}
+
+// end has the present connection given up.
+func (l *link) end(why error) {
 	select {
-	case l.kick <- struct{}{}:
+	case l.drop <- why:
 	default:
 	}
 }
 
-func (l *link) queueLocked(n topicName, st *nameState) {
-	if !st.queued {
-		st.queued = true
-		l.dirty = append(l.dirty, n)
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
+}
+
+// trouble says what is wrong with the link, for an operator; nil if nothing is.
+// A probe comes every third of deafAfter, so after two thirds one is missing.
+func (l *link) trouble(now time.Time) error {
+	l.mu.Lock()
+	addr, cause := l.addr, l.cause
+	l.mu.Unlock()
+	if !l.up.Load() {
+		return fmt.Errorf("no connection for events to %s %s: %w", l.of, addr, cause)
+	}
+	if silence := now.Sub(time.Unix(0, l.heard.Load())); silence > l.deafAfter*2/3+100*time.Millisecond {
+		return fmt.Errorf("no events heard from %s %s since %v, not even probes", l.of, addr, silence.Round(100*time.Millisecond))
+	}
+	return nil
 }
 
 // run keeps the link up until ctx ends.
 func (l *link) run(ctx context.Context) {
+	defer l.background.Wait()
 	backoff := retry.Backoff{Policy: linkRetry}
 	for ctx.Err() == nil {
 		err := l.session(ctx)
+		l.mu.Lock()
+		l.cause = err
+		l.mu.Unlock()
 		wasUp := l.up.Swap(false)
-		l.to.deaf(l.forget())
+		l.to.deaf(l.names.forget())
 		if ctx.Err() != nil {
 			return
 		}
-		l.changed(false, err)
 		if wasUp {
 			backoff.Reset()
+			if l.lost != nil {
+				l.lost(lossOf(err))
+			}
 		}
+		l.misrouted() // a master that went away may have a successor
+		l.changed(err)
 		select {
 		case <-time.After(backoff.Next()):
 		case <-ctx.Done():
@@ -134,82 +185,93 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// forget notes that nothing is subscribed any more, and returns what was
-// wanted.
-func (l *link) forget() []topicName {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var wanted []topicName
-	l.dirty = l.dirty[:0]
-	for n, st := range l.names {
-		*st = nameState{wanted: st.wanted}
-		if !st.wanted {
-			delete(l.names, n)
-			continue
-		}
-		wanted = append(wanted, n)
+func lossOf(err error) LinkLoss {
+	var deaf deafError
+	switch {
+	case errors.As(err, &deaf):
+		return LinkDeaf
+	case errors.Is(err, errMoved):
+		return LinkMoved
 	}
-	// A bare name must be subscribed before the stream of its channel.
-	for _, own := range []bool{false, true} {
-		for _, n := range wanted {
-			if l.keys.own(n.text) == own {
-				l.queueLocked(n, l.names[n])
-			}
-		}
-	}
-	return wanted
+	return LinkBroken
 }
 
 // session is the life of one connection. It returns why it ended.
 func (l *link) session(ctx context.Context) error {
-	options, err := l.target.node(ctx, l.commands)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	select {
+	case <-l.drop: // was about the connection before
+	default:
+	}
+	options, err := l.node(ctx)
 	if err != nil {
 		return err
 	}
-	client := redis.NewClient(singleUse(options))
+	l.mu.Lock()
+	l.addr = options.Addr
+	l.mu.Unlock()
+	client := redis.NewClient(singleUse(options, min(ioTimeout, l.deafAfter)))
 	defer client.Close()
 	pubsub := client.Subscribe(ctx)
 	defer pubsub.Close()
-	probe := topicName{text: l.keys.probe(l.id)}
-	if err := pubsub.Subscribe(ctx, probe.text); err != nil {
+	l.heard.Store(time.Now().UnixNano())
+	if err := l.startProbe(ctx, pubsub); err != nil {
 		return err
 	}
 
-	var heard atomic.Int64 // when something last came, in Unix nanoseconds
-	heard.Store(time.Now().UnixNano())
 	broken := make(chan error, 1)
-	ready := make(chan struct{})
-	go func() { broken <- l.receive(ctx, pubsub, probe, ready, &heard) }()
+	ready := make(chan struct{}, 1)
+	go func() { broken <- l.receive(ctx, pubsub, ready) }()
 	defer func() {
 		pubsub.Close()
 		<-broken // nothing is delivered after deaf
 	}()
-	end := func(err error) error {
-		broken <- err // for the deferred wait
-		return err
+	if l.watch != nil {
+		l.background.Go(func() {
+			if err := l.watch(ctx, options.Addr); err != nil && ctx.Err() == nil {
+				l.end(err)
+			}
+		})
 	}
 
-	probes := time.NewTicker(probeInterval)
+	probes := time.NewTicker(l.deafAfter / 3)
 	defer probes.Stop()
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ready:
-			ready = nil
-			l.up.Store(true)
-			l.changed(true, nil)
-		case <-l.kick:
-		case <-probes.C:
-			if time.Since(time.Unix(0, heard.Load())) > deafAfter {
-				return errDeaf
+			if !l.up.Swap(true) {
+				l.changed(nil)
 			}
-			go l.probe(ctx, probe.text)
+		case <-l.kick:
+		case <-l.retry:
+			if again == nil {
+				again = time.After(retryRefused)
+			}
 			continue
+		case <-again:
+			again = nil
+			if l.names.retry() {
+				if err := l.startProbe(ctx, pubsub); err != nil {
+					return err
+				}
+			}
+		case <-probes.C:
+			if time.Since(time.Unix(0, l.heard.Load())) > l.deafAfter {
+				return deafError{l.deafAfter}
+			}
+			l.sendProbe(ctx)
+			continue
+		case err := <-l.drop:
+			return err
 		case err := <-broken:
-			return end(err)
+			broken <- err // for the deferred wait
+			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if ready == nil {
+		if l.up.Load() {
 			if err := l.apply(ctx, pubsub); err != nil {
 				return err
 			}
@@ -217,75 +279,109 @@ func (l *link) session(ctx context.Context) error {
 	}
 }
 
-// probe publishes to the link's own ear. Its failure proves nothing about the
-// connection that listens.
-func (l *link) probe(ctx context.Context, name string) {
-	ctx, cancel := context.WithTimeout(ctx, probeInterval)
-	defer cancel()
-	_ = l.commands.Publish(ctx, name, "").Err()
+// startProbe subscribes to what the link publishes to itself.
+func (l *link) startProbe(ctx context.Context, pubsub *redis.PubSub) error {
+	name, err := l.probe()
+	if err != nil {
+		return err
+	}
+	return l.send(ctx, pubsub, l.names.startProbe(topicName{text: name}))
+}
+
+// sendProbe publishes to the link's own ear, unless the probe before is still
+// on its way. Its failure proves nothing about the connection that listens.
+func (l *link) sendProbe(ctx context.Context) {
+	if l.probing.Swap(true) {
+		return
+	}
+	name := l.names.probeName()
+	l.background.Go(func() {
+		defer l.probing.Store(false)
+		ctx, cancel := context.WithTimeout(ctx, l.deafAfter/3)
+		defer cancel()
+		now := time.Now().UnixNano()
+		l.sent.Store(now)
+		_ = l.publish(ctx, name.text, strconv.FormatInt(now, 10))
+	})
 }
 
 // receive reads until the connection breaks.
-func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, probe topicName, ready chan<- struct{}, heard *atomic.Int64) error {
+func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan struct{}) error {
 	for {
 		m, err := pubsub.Receive(ctx)
+		now := time.Now().UnixNano()
 		if err != nil {
-			return err
+			var answer redis.Error
+			if !l.sharded || !errors.As(err, &answer) {
+				return err
+			}
+			l.heard.Store(now)
+			l.refused(err)
+			continue
 		}
-		heard.Store(time.Now().UnixNano())
+		l.heard.Store(now)
 		switch m := m.(type) {
 		case *redis.Message:
-			if m.Channel != probe.text {
-				l.to.message(m.Pattern, m.Channel, m.Payload)
-			}
-		case *redis.Subscription:
-			n := topicName{text: m.Channel, pattern: m.Kind == "psubscribe" || m.Kind == "punsubscribe"}
-			if n == probe {
-				close(ready)
+			if l.names.touch(m.Pattern, m.Channel, now) {
+				if sent := l.sent.Load(); l.probed != nil && m.Payload == strconv.FormatInt(sent, 10) {
+					l.probed(time.Duration(now - sent))
+				}
 				continue
 			}
-			if l.acknowledged(n) {
-				l.to.confirmed(n)
-			}
+			l.to.message(m.Pattern, m.Channel, m.Payload)
+		case *redis.Subscription:
+			l.answered(m, ready)
 		}
 	}
 }
 
-// acknowledged counts an answer, and reports whether the name is now wanted
-// and subscribed.
-func (l *link) acknowledged(n topicName) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	st := l.names[n]
-	if st == nil {
-		return false
+// answered takes the server's word on a subscription.
+func (l *link) answered(m *redis.Subscription, ready chan struct{}) {
+	n := topicName{text: m.Channel, pattern: m.Kind == "psubscribe" || m.Kind == "punsubscribe"}
+	on := m.Kind == "subscribe" || m.Kind == "psubscribe" || m.Kind == "ssubscribe"
+	switch l.names.answered(n, on) {
+	case nowHeard:
+		l.to.confirmed(n)
+	case probeHeard:
+		notify(ready)
+	case nowDeaf:
+		l.to.deaf([]topicName{n})
+		fallthrough
+	case probeDeaf:
+		l.misrouted()
+		notify(l.retry)
+	case changedMeanwhile:
+		notify(l.kick)
 	}
-	st.acks--
-	if !st.wanted && !st.asked && st.acks == 0 {
-		delete(l.names, n)
+}
+
+// refused takes an error that answers a command. Others go on.
+func (l *link) refused(err error) {
+	_, moved := redis.IsMovedError(err)
+	slot := -1
+	if moved {
+		slot = movedSlot(err)
 	}
-	return st.wanted && st.asked && st.acks == 0
+	l.names.refused(slot)
+	notify(l.retry)
+	l.misrouted()
+	if !moved && !redis.IsClusterDownError(err) && !redis.IsTryAgainError(err) {
+		if n, ok := l.warn.allow(time.Now()); ok {
+			l.log.Warn("redis refuses a subscription; it is tried again", "error", err, "refused", n)
+		}
+	}
 }
 
 // apply tells the connection what has changed.
 func (l *link) apply(ctx context.Context, pubsub *redis.PubSub) error {
 	for {
-		subscribe, unsubscribe, standing, more := l.differences()
+		commands, standing, more := l.names.differences()
 		for _, n := range standing {
 			l.to.confirmed(n)
 		}
-		for _, step := range []struct {
-			names   []topicName
-			pattern bool
-			send    func(context.Context, ...string) error
-		}{
-			{unsubscribe, false, pubsub.Unsubscribe}, {unsubscribe, true, pubsub.PUnsubscribe},
-			{subscribe, false, pubsub.Subscribe}, {subscribe, true, pubsub.PSubscribe},
-		} {
-			if texts := textsOf(step.names, step.pattern); len(texts) > 0 {
-				if err := step.send(ctx, texts...); err != nil {
-					return err
-				}
+		for _, c := range commands {
+			if err := l.send(ctx, pubsub, c); err != nil {
+				return err
 			}
 		}
 		if !more {
@@ -294,54 +390,33 @@ func (l *link) apply(ctx context.Context, pubsub *redis.PubSub) error {
 	}
 }
 
-// differences takes a batch of names whose wanted state is not the one the
-// connection was told; standing are those wanted again that never left.
-func (l *link) differences() (subscribe, unsubscribe, standing []topicName, more bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := min(len(l.dirty), subscribeBatch)
-	for _, name := range l.dirty[:n] {
-		st := l.names[name]
-		if st == nil {
-			continue
-		}
-		st.queued = false
-		switch {
-		case st.wanted && !st.asked:
-			st.asked = true
-			st.acks++
-			subscribe = append(subscribe, name)
-		case !st.wanted && st.asked:
-			st.asked = false
-			st.acks++
-			unsubscribe = append(unsubscribe, name)
-		case st.wanted && st.acks == 0:
-			standing = append(standing, name)
-		case !st.wanted && st.acks == 0:
-			delete(l.names, name)
-		}
+func (l *link) send(ctx context.Context, pubsub *redis.PubSub, c *subscribeCommand) error {
+	texts := make([]string, len(c.names))
+	for i, n := range c.names {
+		texts[i] = n.text
 	}
-	l.dirty = l.dirty[n:]
-	return subscribe, unsubscribe, standing, len(l.dirty) > 0
-}
-
-func textsOf(names []topicName, pattern bool) []string {
-	var texts []string
-	for _, n := range names {
-		if n.pattern == pattern {
-			texts = append(texts, n.text)
-		}
+	switch {
+	case l.sharded && c.on:
+		return pubsub.SSubscribe(ctx, texts...)
+	case l.sharded:
+		return pubsub.SUnsubscribe(ctx, texts...)
+	case c.pattern && c.on:
+		return pubsub.PSubscribe(ctx, texts...)
+	case c.pattern:
+		return pubsub.PUnsubscribe(ctx, texts...)
+	case c.on:
+		return pubsub.Subscribe(ctx, texts...)
 	}
-	return texts
+	return pubsub.Unsubscribe(ctx, texts...)
 }
 
 // singleUse makes options for a connection that is not made a second time:
 // go-redis would reconnect and resubscribe behind our back, and nothing would
 // tell that announcements were missed.
-func singleUse(o *redis.Options) *redis.Options {
+func singleUse(o *redis.Options, timeout time.Duration) *redis.Options {
 	o.Protocol = 2 // no push frames: only RESP2 is read without look-ahead
 	o.MaxRetries, o.DialerRetries = -1, 1
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = timeout, timeout, timeout
 	o.DisableIdentity, o.ContextTimeoutEnabled = true, true
 	o.MaintNotificationsConfig = noNotifications()
 	dial := redis.NewDialer(o)

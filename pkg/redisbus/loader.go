@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -19,6 +20,7 @@ type loader struct {
 	library func() *library // the one in use
 	keys    keys
 	log     *slog.Logger
+	found   func(context.Context) []any // what kind of Redis it is, for the log
 
 	stamp     int64 // Redis time at which this replica started, ms
 	scripting atomic.Bool
@@ -44,10 +46,11 @@ func (l *loader) ensure(ctx context.Context) error {
 		l.scripting.Store(true)
 		err = nil
 	}
-	if err != nil {
+	var away *someAwayError // of the masters; the others are served
+	if err != nil && !errors.As(err, &away) {
 		return err
 	}
-	if err := l.eachMaster(ctx, l.ensureScripts); err != nil {
+	if err := l.eachMaster(ctx, l.ensureScripts); err != nil && !errors.As(err, &away) {
 		return err
 	}
 	if !l.told.Swap(true) {
@@ -55,15 +58,21 @@ func (l *loader) ensure(ctx context.Context) error {
 		if l.scripting.Load() {
 			how = "scripts"
 		}
-		l.log.Info("redis serves the gateway's library", "as", how)
+		l.log.Info("redis serves the gateway's library", append(l.found(ctx), "as", how)...)
 	}
-	return l.ensureSource(ctx)
+	if err := l.ensureSource(ctx); err != nil && away == nil {
+		return err
+	}
+	if away != nil {
+		return away
+	}
+	return nil
 }
 
 func (l *loader) eachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error {
 	switch c := l.client.(type) {
 	case *redis.ClusterClient:
-		return c.ForEachMaster(ctx, do)
+		return eachMaster(ctx, c, do)
 	case *redis.Client:
 		return do(ctx, c)
 	}

@@ -85,7 +85,7 @@ func newRecorder(b *Bus) *recorder {
 	if b.target.clustered() {
 		r.early = standIn / 2
 	}
-	r.link = newLink(rand.Text(), b.target, b.client, b.keys, r, b.changed, b.log)
+	r.link = newLink(b.ordinaryLink(), r)
 	r.want(r.records())
 	return r
 }

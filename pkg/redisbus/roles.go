@@ -55,7 +55,7 @@ func (r *recorder) settle() {
 	all := r.joined && len(r.deafTo) == 0
 	r.mu.Unlock()
 	if all && !r.hearing.Swap(true) {
-		r.bus.changed(true, nil)
+		r.bus.changed(nil)
 	}
 }
 

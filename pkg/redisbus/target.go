@@ -1,13 +1,9 @@
 package redisbus
 
 import (
-	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -157,59 +153,9 @@ func (t *target) client() redis.UniversalClient {
 // clustered tells whether keys are spread over several masters.
 func (t *target) clustered() bool { return t.cluster != nil }
 
-// node finds the server to hear announcements from, anew on every call: after
-// a failover it is another one. In a cluster any master hears all.
-func (t *target) node(ctx context.Context, commands redis.UniversalClient) (*redis.Options, error) {
-	switch {
-	case t.sentinel != nil:
-		return t.master(ctx)
-	case t.cluster != nil:
-		cluster := commands.(*redis.ClusterClient)
-		cluster.ReloadState(ctx)
-		var mu sync.Mutex
-		var masters []string
-		err := cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			if err := c.Ping(ctx).Err(); err != nil {
-				return nil // one that is down is none to choose
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			masters = append(masters, c.Options().Addr)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-		if len(masters) == 0 {
-			return nil, fmt.Errorf("no master of the cluster answers")
-		}
-		return &redis.Options{
-			Addr:     masters[rand.IntN(len(masters))],
-			Username: t.cluster.Username, Password: t.cluster.Password, TLSConfig: t.cluster.TLSConfig,
-		}, nil
+// clusterNode is how to reach one node of the cluster.
+func (t *target) clusterNode(addr string) *redis.Options {
+	return &redis.Options{
+		Addr: addr, Username: t.cluster.Username, Password: t.cluster.Password, TLSConfig: t.cluster.TLSConfig,
 	}
-	o := *t.single
-	return &o, nil
-}
-
-// master asks the Sentinels, the first that answers counts.
-func (t *target) master(ctx context.Context) (*redis.Options, error) {
-	var last error
-	for _, addr := range t.sentinel.SentinelAddrs {
-		s := redis.NewSentinelClient(&redis.Options{
-			Addr: addr, Username: t.sentinel.SentinelUsername, Password: t.sentinel.SentinelPassword,
-			TLSConfig: t.sentinel.TLSConfig, DialTimeout: dialTimeout, ReadTimeout: ioTimeout,
-			MaxRetries: -1, DialerRetries: 1, DisableIdentity: true, Protocol: 2,
-		})
-		at, err := s.GetMasterAddrByName(ctx, t.sentinel.MasterName).Result()
-		_ = s.Close()
-		if err == nil && len(at) == 2 {
-			return &redis.Options{
-				Addr: net.JoinHostPort(at[0], at[1]), Username: t.sentinel.Username, Password: t.sentinel.Password,
-				DB: t.sentinel.DB, TLSConfig: t.sentinel.TLSConfig,
-			}, nil
-		}
-		last = fmt.Errorf("sentinel %s: master %q: %w", addr, t.sentinel.MasterName, err)
-	}
-	return nil, last
 }

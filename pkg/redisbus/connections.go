@@ -1,0 +1,159 @@
+package redisbus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ordinaryLink is what the links for ordinary Pub/Sub have in common.
+func (b *Bus) ordinaryLink() linkOptions {
+	o := b.commonLink()
+	probe := b.keys.probe(rand.Text())
+	o.of = "redis"
+	o.probe = func() (string, error) { return probe, nil }
+	o.publish = func(ctx context.Context, name, text string) error { return b.client.Publish(ctx, name, text).Err() }
+	switch {
+	case b.sentinels != nil:
+		o.node, o.watch = b.sentinels.master, b.sentinels.watch
+	case b.watch != nil:
+		o.node, o.misrouted = b.anyMaster, b.watch.kick
+	default:
+		o.node = func(context.Context) (*redis.Options, error) {
+			single := *b.target.single
+			return &single, nil
+		}
+	}
+	return o
+}
+
+// shardLink is what the links to the masters of a Cluster have in common.
+func (b *Bus) shardLink() linkOptions {
+	o := b.commonLink()
+	o.of, o.sharded, o.misrouted = "master", true, b.watch.kick
+	o.publish = func(ctx context.Context, name, text string) error { return b.client.SPublish(ctx, name, text).Err() }
+	return o
+}
+
+func (b *Bus) commonLink() linkOptions {
+	return linkOptions{
+		deafAfter: b.o.DeafAfter, own: b.keys.own, changed: b.changed, log: b.log,
+		lost: b.o.Hooks.Lost, probed: b.o.Hooks.Probe,
+	}
+}
+
+// anyMaster is where ordinary Pub/Sub of a Cluster is heard: every node carries
+// it to every other.
+func (b *Bus) anyMaster(context.Context) (*redis.Options, error) {
+	t := b.watch.latest.Load()
+	if t == nil {
+		return nil, b.watch.trouble()
+	}
+	addr, ok := t.any()
+	if !ok {
+		return nil, errors.New("no master of the cluster answers")
+	}
+	return b.target.clusterNode(addr), nil
+}
+
+// topologyChanged has everything follow the slots.
+func (b *Bus) topologyChanged(*topology) {
+	b.client.(*redis.ClusterClient).ReloadState(context.Background())
+	b.reloadNow() // a new master does not have the library
+	notify(b.shards.kick)
+}
+
+// Ready tells whether streams can be served: events of some channels at least
+// are heard, and the library is loaded. While one master of a Cluster is away,
+// the channels of the others are served; State tells what is not.
+func (b *Bus) Ready() bool {
+	if !b.link.up.Load() || !b.loaded.Load() {
+		return false
+	}
+	if !b.sharded.Load() {
+		return true
+	}
+	_, up := b.shards.state(time.Now())
+	return up > 0
+}
+
+// State tells per part whether it does its work, and what is wrong in words
+// for an operator. If no part has an error, everything is heard.
+func (b *Bus) State() map[string]error {
+	now := time.Now()
+	if err := b.detectErr.Load(); err != nil {
+		return map[string]error{"redis": *err}
+	}
+	parts := map[string]error{"redis": b.link.trouble(now), "redis plain publish": b.record.link.trouble(now), "redis library": nil}
+	if parts["redis plain publish"] == nil && !b.record.hearing.Load() {
+		parts["redis plain publish"] = errors.New("not all of what this replica is to record is subscribed yet")
+	}
+	if err := b.loadErr.Load(); err != nil {
+		parts["redis library"] = *err
+	} else if !b.loaded.Load() {
+		parts["redis library"] = errors.New("not loaded yet")
+	}
+	if b.sharded.Load() {
+		troubles, _ := b.shards.state(now)
+		for part, err := range troubles {
+			parts["redis "+part] = err
+		}
+	}
+	return parts
+}
+
+// links counts the subscription connections that are up, and all.
+func (b *Bus) links() (up, wanted int) {
+	for _, l := range []*link{b.link, b.record.link} {
+		if wanted++; l.up.Load() {
+			up++
+		}
+	}
+	if b.sharded.Load() {
+		u, w := b.shards.count()
+		up, wanted = up+u, wanted+w
+	}
+	return up, wanted
+}
+
+func (b *Bus) failedToDetect(err error) {
+	b.detectErr.Store(&err)
+	b.changed(err)
+}
+
+// changed notes that a part's state may have changed, and tells the log and
+// the hooks of a change of the whole: one line when something of Redis goes,
+// one when all is back. err is what went wrong, nil if something got better.
+func (b *Bus) changed(err error) {
+	b.stateMu.Lock()
+	defer b.stateMu.Unlock()
+	if b.o.Hooks.Links != nil {
+		b.o.Hooks.Links(b.links())
+	}
+	up := err == nil
+	if up {
+		for _, trouble := range b.State() {
+			if trouble != nil {
+				return
+			}
+		}
+	}
+	if b.known && b.state == up {
+		return
+	}
+	b.known, b.state = true, up
+	switch {
+	case up:
+		b.log.Info("redis is here")
+	case b.Ready():
+		b.log.Warn("a part of redis is away; its channels are caught up when it is back", "error", err)
+	default:
+		b.log.Warn("redis is away; streams stay open and are caught up when it is back", "error", err)
+	}
+	if b.o.Hooks.State != nil {
+		b.o.Hooks.State(up)
+	}
+}

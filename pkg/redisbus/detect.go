@@ -1,0 +1,126 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"realtime-gateway/pkg/retry"
+)
+
+// detect finds out whether announcements can go by shards: whether all masters
+// know sharded Pub/Sub, and allow it. It asks until all have answered.
+func (b *Bus) detect(ctx context.Context) {
+	backoff := retry.Backoff{Policy: linkRetry}
+	for ctx.Err() == nil {
+		sharded, err := b.knowShards(ctx)
+		if err == nil {
+			b.decide(sharded)
+			return
+		}
+		b.failedToDetect(err)
+		select {
+		case <-time.After(backoff.Next()):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (b *Bus) knowShards(ctx context.Context) (bool, error) {
+	t := b.watch.latest.Load()
+	if t == nil {
+		if err := b.watch.trouble(); err != nil {
+			return false, fmt.Errorf("ask for the slots of the cluster: %w", err)
+		}
+		return false, fmt.Errorf("no node of the cluster has answered yet")
+	}
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	all, owners := true, 0
+	var failed error
+	for _, m := range t.masters {
+		if m.slots == 0 {
+			continue
+		}
+		owners++
+		asked.Go(func() {
+			known, err := knowsShards(ctx, asking(b.target.clusterNode(m.addr)), b.keys.probe("start"))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				failed = fmt.Errorf("ask master %s for sharded Pub/Sub: %w", m.addr, err)
+			}
+			all = all && known
+		})
+	}
+	asked.Wait()
+	if failed == nil && owners == 0 {
+		failed = fmt.Errorf("no master of the cluster owns slots")
+	}
+	return all, failed
+}
+
+// knowsShards tries both commands. That a slot is elsewhere, or the cluster is
+// down, says that they are known.
+func knowsShards(ctx context.Context, o *redis.Options, name string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	client := redis.NewClient(o)
+	defer client.Close()
+	known, err := understood(client.SPublish(ctx, name, "").Err())
+	if !known || err != nil {
+		return false, err
+	}
+	pubsub := client.SSubscribe(ctx, name)
+	defer pubsub.Close()
+	_, err = pubsub.ReceiveTimeout(ctx, askTimeout)
+	return understood(err)
+}
+
+func understood(err error) (bool, error) {
+	switch {
+	case err == nil:
+		return true, nil
+	case strings.HasPrefix(strings.ToLower(err.Error()), "err unknown command"), redis.IsPermissionError(err):
+		return false, nil
+	case redis.IsClusterDownError(err):
+		return true, nil
+	}
+	if _, moved := redis.IsMovedError(err); moved {
+		return true, nil
+	}
+	return false, err
+}
+
+// found says what kind of Redis this is, for the log.
+func (b *Bus) found(ctx context.Context) []any {
+	kind, masters := "single", 1
+	switch {
+	case b.target.sentinel != nil:
+		kind = "sentinel"
+	case b.watch != nil:
+		kind, masters = "cluster", 0
+		if t := b.watch.latest.Load(); t != nil {
+			for _, m := range t.masters {
+				if m.slots > 0 {
+					masters++
+				}
+			}
+		}
+	}
+	list := []any{"kind", kind, "masters", masters, "sharded", b.sharded.Load()}
+	// INFO may be forbidden.
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if info, err := b.client.Info(ctx, "server").Result(); err == nil {
+		if _, after, ok := strings.Cut(info, "redis_version:"); ok {
+			version, _, _ := strings.Cut(after, "\r\n")
+			list = append(list, "version", version)
+		}
+	}
+	return list
+}

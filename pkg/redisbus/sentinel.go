@@ -1,0 +1,122 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sentinels ask for the present master. All are asked at once: one that is down
+// holds up nobody, and one that has not heard of a failover is outvoted by its
+// config epoch.
+type sentinels struct {
+	o       *redis.FailoverOptions
+	clients []*redis.SentinelClient
+}
+
+// sentinelInterval is how often a link asks whether its master still is one.
+const sentinelInterval = time.Second
+
+func newSentinels(o *redis.FailoverOptions) *sentinels {
+	s := &sentinels{o: o}
+	for _, addr := range o.SentinelAddrs {
+		s.clients = append(s.clients, redis.NewSentinelClient(asking(&redis.Options{
+			Addr: addr, Username: o.SentinelUsername, Password: o.SentinelPassword, TLSConfig: o.TLSConfig,
+		})))
+	}
+	return s
+}
+
+func (s *sentinels) close() {
+	for _, c := range s.clients {
+		c.Close()
+	}
+}
+
+// addr returns the address of the master by the newest word of all Sentinels.
+func (s *sentinels) addr(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	var best string
+	var newest int64 = -1
+	var last error
+	for i, c := range s.clients {
+		asked.Go(func() {
+			addr, epoch, err := askSentinel(ctx, c, s.o.MasterName)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err != nil:
+				last = fmt.Errorf("sentinel %s: master %q: %w", s.o.SentinelAddrs[i], s.o.MasterName, err)
+			case epoch > newest:
+				best, newest = addr, epoch
+			}
+		})
+	}
+	asked.Wait()
+	if best == "" {
+		return "", last
+	}
+	return best, nil
+}
+
+// askSentinel asks for the address, which during a failover is that of the
+// promoted replica as soon as there is one, and for the epoch of this knowledge.
+func askSentinel(ctx context.Context, c *redis.SentinelClient, name string) (addr string, epoch int64, err error) {
+	at, err := c.GetMasterAddrByName(ctx, name).Result()
+	if err != nil {
+		return "", 0, err
+	}
+	if len(at) != 2 {
+		return "", 0, fmt.Errorf("address of %d parts", len(at))
+	}
+	if state, err := c.Master(ctx, name).Result(); err == nil {
+		epoch, _ = strconv.ParseInt(state["config-epoch"], 10, 64)
+	}
+	return net.JoinHostPort(at[0], at[1]), epoch, nil
+}
+
+// master finds the master and makes sure, where ROLE is allowed, that it is one.
+func (s *sentinels) master(ctx context.Context) (*redis.Options, error) {
+	addr, err := s.addr(ctx)
+	if err != nil {
+		return nil, err
+	}
+	client := redis.NewClient(asking(s.options(addr)))
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if role, err := client.Do(ctx, "role").Slice(); err == nil && len(role) > 0 && role[0] != "master" {
+		return nil, fmt.Errorf("%s, which the Sentinels name as master, is a %v at the moment", addr, role[0])
+	}
+	return s.options(addr), nil
+}
+
+func (s *sentinels) options(addr string) *redis.Options {
+	return &redis.Options{Addr: addr, Username: s.o.Username, Password: s.o.Password, DB: s.o.DB, TLSConfig: s.o.TLSConfig}
+}
+
+// watch returns when the Sentinels name another master than addr. A demoted
+// master takes publishes and subscriptions and hears its own probes, so nothing
+// else would tell.
+func (s *sentinels) watch(ctx context.Context, addr string) error {
+	ticker := time.NewTicker(sentinelInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if now, err := s.addr(ctx); err == nil && now != addr {
+			return fmt.Errorf("%w: the Sentinels name %s in place of %s", errMoved, now, addr)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package redisbus
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// publish publishes without an event id, whose key would be another one that a
+// migration moves. Who publishes so must not try again, but here duplicates of
+// one text do no harm.
+func (r *running) publish(t *testing.T, channel, payload string) {
+	t.Helper()
+	var err error
+	eventually(t, "a publish works", func() bool {
+		err = r.call.queue(t.Context(), r.client, fnPublish, r.keys.stream(channel), payload).Err()
+		if isRefusal(err) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+}
+
+func TestClusterHearsAllMasters(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	b := startClusterBus(t, c)
+	if !b.sharded.Load() {
+		t.Fatal("a cluster of Redis 7 is not announced in shards")
+	}
+	var names []string
+	for _, n := range c.nodes {
+		names = append(names, c.channelAt(n))
+	}
+	for _, name := range names {
+		b.Subscribe(name, false)
+		b.wait("confirmed " + name)
+	}
+	b.Subscribe("status:a", true)
+	b.wait("confirmed status:a")
+	for _, name := range append(names, "status:a") {
+		b.publish(t, name, "x")
+		b.wait("announced " + name + " x")
+	}
+	c.nodes[1].do("publish", "status:a", "plain")
+	b.wait("announced status:a plain")
+	// Plain payloads with history are recorded and announced in the shard.
+	c.nodes[2].do("publish", names[0], "recorded")
+	b.wait("announced " + names[0] + " recorded")
+	for part, err := range b.State() {
+		if err != nil {
+			t.Errorf("%s: %v", part, err)
+		}
+	}
+	if up, wanted := b.links(); up != 5 || wanted != 5 {
+		t.Errorf("%d of %d links are up", up, wanted)
+	}
+	for i, n := range c.nodes {
+		if got := n.do("pubsub", "shardnumsub", "gw:"+names[i]).([]any)[1]; got != int64(1) {
+			t.Errorf("%v subscribers of %s at its master", got, names[i])
+		}
+	}
+	b.Unsubscribe("status:a", true)
+	b.Unsubscribe(names[0], false)
+	eventually(t, "nobody is subscribed any more", func() bool {
+		return c.nodes[0].do("pubsub", "shardnumsub", "gw:"+names[0]).([]any)[1] == int64(0) &&
+			c.owner(slotOf("gw:status:a")).do("pubsub", "shardnumsub", "gw:status:a").([]any)[1] == int64(0)
+	})
+}
+
+// tailing is a receiver as the hub is one: it reads a channel's stream whenever
+// the subscription is confirmed, and keeps what it has seen.
+type tailing struct {
+	*running
+	t       *testing.T
+	channel string
+	stop    chan struct{}
+	ended   sync.WaitGroup
+
+	mu   sync.Mutex
+	seen map[string]bool
+	open bool // confirmed, and not deaf
+}
+
+func startTailing(t *testing.T, b *running, channel string) *tailing {
+	f := &tailing{running: b, t: t, channel: channel, stop: make(chan struct{}), seen: make(map[string]bool)}
+	f.ended.Go(f.run)
+	t.Cleanup(func() { close(f.stop); f.ended.Wait() })
+	b.Subscribe(channel, false)
+	eventually(t, "the channel is heard", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.open
+	})
+	return f
+}
+
+func (f *tailing) run() {
+	var after channels.Position
+	for {
+		var note string
+		select {
+		case note = <-f.notes:
+		case <-f.stop:
+			return
+		}
+		kind, rest, _ := strings.Cut(note, " ")
+		name, payload, _ := strings.Cut(rest, " ")
+		if name != f.channel {
+			continue
+		}
+		f.mu.Lock()
+		switch kind {
+		case "announced":
+			if !f.open {
+				f.t.Errorf("%q is delivered between deaf and confirmed", payload)
+			}
+			f.seen[payload] = true
+		case "deaf":
+			f.open = false
+		case "confirmed":
+			f.open = true
+			f.mu.Unlock()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			events, _ := f.Read(ctx, f.channel, after, 10_000)
+			cancel()
+			f.mu.Lock()
+			for _, e := range events {
+				f.seen[e.Payload] = true
+				after = e.Position
+			}
+		}
+		f.mu.Unlock()
+	}
+}
+
+// wantAll waits until all numbers below n were seen, and returns for how long.
+func (f *tailing) wantAll(n int) time.Duration {
+	f.t.Helper()
+	begin := time.Now()
+	eventually(f.t, fmt.Sprintf("%d events of %s are seen", n, f.channel), func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.seen) == n
+	})
+	return time.Since(begin)
+}
+
+func TestClusterSlotMovesUnderTraffic(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	b := startClusterBus(t, c)
+	from, to := c.nodes[0], c.nodes[1]
+	channel := c.channelAt(from)
+	slot := slotOf("gw:" + channel)
+	f := startTailing(t, b, channel)
+	published := 0
+	publish := func() {
+		for range 20 {
+			b.publish(t, channel, fmt.Sprint(published))
+			published++
+		}
+	}
+	for round := range 2 {
+		publish()
+		f.wantAll(published)
+		c.beginMove(slot, from, to)
+		publish()
+		f.wantAll(published)
+		c.moveKeys(slot, from, to)
+		// From here on nobody is told of what is published.
+		publish()
+		t.Logf("round %d: seen %v after it was published while the slot was moving", round, f.wantAll(published))
+		c.endMove(slot, from, to)
+		publish()
+		t.Logf("round %d: seen %v after the slot was assigned", round, f.wantAll(published))
+		from, to = to, from
+	}
+}
+
+func TestClusterMasterDies(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	dead := c.nodes[0]
+	c.replicate(dead)
+	var mu sync.Mutex
+	lost := make(map[LinkLoss]int)
+	b := startClusterBus(t, c, func(o *Options) {
+		o.Hooks.Lost = func(reason LinkLoss) {
+			mu.Lock()
+			defer mu.Unlock()
+			lost[reason]++
+		}
+	})
+	channel, other := c.channelAt(dead), c.channelAt(c.nodes[1])
+	b.Subscribe(other, false)
+	b.wait("confirmed " + other)
+	f := startTailing(t, b, channel)
+	b.publish(t, channel, "0")
+	f.wantAll(1)
+	dead.kill()
+	died := time.Now()
+	b.wantState(t, false)
+	said := false
+	for part, err := range b.State() {
+		said = said || err != nil && strings.Contains(part+err.Error(), dead.addr)
+	}
+	if !said {
+		t.Errorf("the state does not name the dead master: %v", b.State())
+	}
+	c.nodes = c.nodes[1:]
+	promoted := c.nodes[len(c.nodes)-1]
+	eventually(t, "the replica is promoted", func() bool { return promoted.do("role").([]any)[0] == "master" })
+	t.Logf("promoted %v after the death", time.Since(died))
+	at := time.Now()
+	b.publish(t, channel, "1")
+	t.Logf("publishing works %v after the promotion", time.Since(at))
+	f.wantAll(2)
+	t.Logf("heard %v after the promotion", time.Since(at))
+	b.wantState(t, true)
+	t.Logf("all well %v after the promotion", time.Since(at))
+	if recovery := time.Since(at); recovery > 10*time.Second {
+		t.Errorf("it took %v to recover", recovery)
+	}
+	b.publish(t, channel, "2")
+	f.wantAll(3)
+}
