@@ -120,8 +120,13 @@ func (f *fill) topped(top Position) (settled bool) {
 		return true
 	case top.Less(after) && !f.refused:
 		// Redis forgot positions that clients know: the record of that is going to
-		// be the stream's end.
-		t.lose(Loss{After: top, Upto: after})
+		// be the stream's end. A top that this log does not know may be of another
+		// history, of which it cannot be said where it begins.
+		l := Loss{Upto: after}
+		if _, known := t.log.find(top); known {
+			l.After = top
+		}
+		t.lose(l)
 		return false
 	case top.Less(after):
 		// It cannot be recorded, so this log goes back to where the stream is.

@@ -131,16 +131,16 @@ func (l *log) lose(lost Loss) {
 	}
 }
 
-// holds tells whether an announced event is one that this log has, or had
-// before it was shortened, and not another one at a position that Redis gave
-// twice or that lies between two of the log's.
+// holds tells whether an announced event is one that this log has, and not
+// another one at a position that Redis gave twice or that lies between two of
+// the log's, or before it.
 func (l *log) holds(e *Event) bool {
-	if !l.start.Less(e.Position) {
-		return true
-	}
 	index, exact := l.find(e.Position)
 	if !exact {
 		return false
+	}
+	if index == l.first {
+		return true
 	}
 	at := l.at(index - 1)
 	return at.Gap != nil || at.prev == e.Prev

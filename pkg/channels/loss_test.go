@@ -141,6 +141,29 @@ func TestALossThatIsRecordedLate(t *testing.T) {
 	})
 }
 
+// Who comes back to what was published before the loss was recorded is told
+// once, by the break in the chain, and not again by the record.
+func TestABreakAndItsRecordAreOneGap(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 3)
+		c.want("1", "2", "3")
+		among := c.cursor()
+		s.publishNumbers("a", 4, 5)
+		c.want("4", "5")
+		r.setDown(true)
+		s.lose("a", 3)
+		time.Sleep(time.Second)
+		s.publish("a", "6")
+		r.setDown(false)
+		c.want("gap lost(0)", "6")
+		time.Sleep(time.Second)
+		s.publish("a", "7")
+		c.want("7")
+		s.replica(t, policies(t, history)).resume(t, among, "a").want("gap lost(0)", "6", "7")
+	})
+}
+
 // The new master's clock is behind: it gives positions that lie before those
 // that were lost, and even the same.
 func TestPositionsGivenTwice(t *testing.T) {
@@ -181,6 +204,26 @@ func TestPositionsGivenTwice(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Redis has lost everything, its clock is behind, and no connection broke.
+func TestPositionsThatBeginAgainBefore(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		s.mu.Lock()
+		delete(s.streams, "a")
+		s.mu.Unlock()
+		s.publish("a", "3", func(e *Event) { e.Position.Millis -= 180_000 })
+		missed := s.streams["a"].top
+		gaps := c.takeGaps()
+		if len(gaps) != 1 || !gaps[0].From.Less(missed) || !missed.Less(gaps[0].To) {
+			t.Errorf("gaps %+v, want one around %v", gaps, missed)
+		}
+		s.publish("a", "4")
+		c.want("4")
+	})
 }
 
 func TestALossThatCannotBeRecorded(t *testing.T) {

@@ -260,8 +260,10 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		gap.From = s.pos
 		if e.lost != nil {
 			s.told = e.lost
-			// What followed the loss may have come before the record of it.
-			if e.lost.Upto.Less(s.pos) && e.lost.After.Less(s.pos) {
+			// Events that followed the loss, but came before the record of it, may
+			// lie before this position: with the clock of a new master behind.
+			late := e.lost.Upto.Less(s.pos) || e.lost.After.Less(e.prev)
+			if late && e.lost.After.Less(s.pos) {
 				gap.From = e.lost.After
 			}
 		}

@@ -133,6 +133,9 @@ func (t *topic) push(e *Entry) {
 	if e.Gap == nil && t.hub.hooks.EventIn != nil {
 		t.hub.hooks.EventIn()
 	}
+	if e.lost != nil {
+		t.log.lose(*e.lost)
+	}
 	t.log.append(e)
 	limit := t.logCap()
 	if n := len(t.log.entries); n > limit+limit/4+16 || t.log.bytes > maxLogBytes && n > 1 {
@@ -189,7 +192,13 @@ func (t *topic) chain(after Position, events []Event) []*Entry {
 			continue
 		}
 		if e.Prev != after && e.Lost == nil {
-			entries = append(entries, t.gapEntry(after, e.Prev))
+			gap := t.gapEntry(after, e.Prev)
+			if gap.lost != nil {
+				// It stands for all that was lost before this event, also where a
+				// record that comes later knows of more.
+				gap.lost.Upto = e.Position
+			}
+			entries = append(entries, gap)
 		}
 		entries = append(entries, t.entry(e))
 		after = e.Position

@@ -144,8 +144,9 @@ func TestClusterMovesASlot(t *testing.T) {
 	}
 }
 
-// An event id is repeated while what is known of it is on its way to another
-// master. It is neither published again, nor in the way of the move.
+// An event id is repeated while its slot moves to another master. It is neither
+// published again, nor in the way of the move. (Between the moves of its own two
+// keys it would be: which one is there cannot be told from its never having been.)
 func TestClusterMovesARepeatedEventID(t *testing.T) {
 	t.Parallel()
 	for _, order := range []string{"the stream last", "the stream first"} {
@@ -165,7 +166,6 @@ func TestClusterMovesARepeatedEventID(t *testing.T) {
 			steps := harness.Move{
 				First:   "gw:" + ch,
 				Opened:  func() { repeat("the slot is opened") },
-				Moved:   func(key string) { repeat(key + " has moved") },
 				Emptied: func() { repeat("all keys have moved") },
 			}
 			if order == "the stream last" {

@@ -263,12 +263,16 @@ func outlive(t *testing.T, f *fixture, position string, age time.Duration) {
 
 func positionTime(t *testing.T, position string) time.Time {
 	t.Helper()
-	ms, _, ok := strings.Cut(position, "-")
-	n, err := strconv.ParseInt(ms, 10, 64)
-	if !ok || err != nil {
-		t.Fatalf("position %q is not milliseconds-sequence", position)
+	return positionOf(t, position).Time()
+}
+
+func positionOf(t *testing.T, text string) harness.Position {
+	t.Helper()
+	p, err := harness.ParsePosition(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return time.UnixMilli(n)
+	return p
 }
 
 // answer is an ordinary HTTP answer.
