@@ -17,7 +17,7 @@ import (
 type watcher struct {
 	seeds   []string
 	options func(addr string) *redis.Options
-	changed func(t *topology) // called from run
+	changed func(t, before *topology) // called from run; before is nil at first
 
 	latest atomic.Pointer[topology] // nil until a node has answered
 	failed atomic.Pointer[error]    // why there is no news; nil when there is
@@ -182,7 +182,7 @@ func (w *watcher) round(ctx context.Context) {
 	w.failed.Store(nil)
 	before := w.latest.Swap(t)
 	if !t.same(before) {
-		w.changed(t)
+		w.changed(t, before)
 	}
 }
 
