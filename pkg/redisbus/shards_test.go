@@ -355,3 +355,35 @@ func TestBusWaitsForItsCluster(t *testing.T) {
 		t.Errorf("subscribed to %v", got)
 	}
 }
+
+// A replica that starts while a master is away serves the channels of the
+// others, and says what is missing.
+func TestBusStartsWithoutOneMaster(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	channel := c.channelAt(c.nodes[1])
+	url, away := c.url(), c.nodes[0]
+	away.kill()
+	ears := newEars(t)
+	b, err := Open(Options{URL: url, Policies: testPolicies(t), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.Run(ctx, ears)
+	}()
+	defer func() { cancel(); <-ended }()
+	b.Subscribe(channel, false)
+	ears.wait("confirmed " + channel)
+	eventually(t, "it is ready for streams", b.Ready)
+	if _, err := b.Publisher().Publish(t.Context(), Message{Channel: channel, Payload: "x"}); err != nil {
+		t.Error(err)
+	}
+	ears.wait("announced " + channel + " x")
+	if b.State()["redis master "+away.addr] == nil {
+		t.Errorf("state is %v", b.State())
+	}
+}

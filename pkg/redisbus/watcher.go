@@ -278,8 +278,10 @@ func askCluster(ctx context.Context, addr string, client *redis.Client) (*cluste
 }
 
 // asking makes options for a client that asks a short question now and then.
+// It never has more than a few connections, but after as many failed attempts as
+// its pool is large go-redis would for a second not try again.
 func asking(o *redis.Options) *redis.Options {
-	o.Protocol, o.PoolSize, o.PipelinePoolSize = 2, 1, -1
+	o.Protocol, o.PoolSize, o.PipelinePoolSize = 2, 1024, -1
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = askTimeout, askTimeout, askTimeout
 	o.DisableIdentity, o.ContextTimeoutEnabled = true, true
