@@ -71,6 +71,7 @@ type Bus struct {
 	link      *link
 	shards    *shards
 	watch     *watcher   // nil unless a Cluster
+	dialer    *dialer    // likewise
 	sentinels *sentinels // nil unless Sentinels
 
 	to      channels.Receiver // set by Run
@@ -127,10 +128,11 @@ func Open(o Options) (*Bus, error) {
 	case t.cluster != nil:
 		b.watch = newWatcher(t.cluster.Addrs, t.clusterNode)
 		b.watch.changed = b.topologyChanged
-		t.cluster.ClusterSlots = b.watch.slots
+		b.dialer = newDialer(t.cluster)
+		t.cluster.ClusterSlots, t.cluster.Dialer = b.watch.slots, b.dialer.connect
 	}
 	b.client = t.client()
-	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found}
+	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
 	b.link = newLink(b.ordinaryLink(), (*announcements)(b))
 	b.record = newRecorder(b)

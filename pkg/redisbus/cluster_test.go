@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,6 +85,10 @@ func (s *redisServer) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.done
 }
+
+// freeze stops the process with its sockets open, as a hung host.
+func (s *redisServer) freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *redisServer) thaw()   { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (s *redisServer) do(args ...any) any {
 	s.t.Helper()

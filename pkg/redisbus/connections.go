@@ -60,10 +60,40 @@ func (b *Bus) anyMaster(context.Context) (*redis.Options, error) {
 }
 
 // topologyChanged has everything follow the slots.
-func (b *Bus) topologyChanged(*topology) {
-	b.client.(*redis.ClusterClient).ReloadState(context.Background())
+func (b *Bus) topologyChanged(t, before *topology) {
+	// Unlike ReloadState, this has happened when it returns.
+	_ = b.client.(*redis.ClusterClient).ForEachMaster(context.Background(), func(context.Context, *redis.Client) error { return nil })
+	if before != nil {
+		for id, m := range before.masters {
+			if now := t.masters[id]; m.slots > 0 && (now == nil || now.slots == 0 || now.addr != m.addr) {
+				b.dialer.cut(m.addr)
+			}
+		}
+	}
+	for _, m := range t.masters {
+		if m.slots > 0 {
+			b.dialer.back(m.addr)
+		}
+	}
 	b.reloadNow() // a new master does not have the library
 	notify(b.shards.kick)
+}
+
+// spareMasters are the masters without slots. They need the library before
+// they get slots: while one is imported, calls are redirected there already.
+func (b *Bus) spareMasters() []*redis.Options {
+	var list []*redis.Options
+	if b.watch == nil {
+		return nil
+	}
+	if t := b.watch.latest.Load(); t != nil {
+		for _, m := range t.masters {
+			if m.slots == 0 && m.answered {
+				list = append(list, asking(b.target.clusterNode(m.addr)))
+			}
+		}
+	}
+	return list
 }
 
 // Ready tells whether streams can be served: events of some channels at least

@@ -13,7 +13,8 @@ import (
 )
 
 // detect finds out whether announcements can go by shards: whether all masters
-// know sharded Pub/Sub, and allow it. It asks until all have answered.
+// know sharded Pub/Sub, and allow it. It asks until all have answered that are
+// not away; a gateway that starts while one is away serves the others.
 func (b *Bus) detect(ctx context.Context) {
 	backoff := retry.Backoff{Policy: linkRetry}
 	for ctx.Err() == nil {
@@ -43,7 +44,7 @@ func (b *Bus) knowShards(ctx context.Context) (bool, error) {
 	all, owners := true, 0
 	var failed error
 	for _, m := range t.masters {
-		if m.slots == 0 {
+		if m.slots == 0 || !m.answered {
 			continue
 		}
 		owners++
@@ -59,7 +60,7 @@ func (b *Bus) knowShards(ctx context.Context) (bool, error) {
 	}
 	asked.Wait()
 	if failed == nil && owners == 0 {
-		failed = fmt.Errorf("no master of the cluster owns slots")
+		failed = fmt.Errorf("no master of the cluster that answers owns slots")
 	}
 	return all, failed
 }

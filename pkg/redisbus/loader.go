@@ -21,6 +21,7 @@ type loader struct {
 	keys    keys
 	log     *slog.Logger
 	found   func(context.Context) []any // what kind of Redis it is, for the log
+	spare   func() []*redis.Options     // masters of a Cluster that own no slots
 
 	stamp     int64 // Redis time at which this replica started, ms
 	scripting atomic.Bool
@@ -72,7 +73,7 @@ func (l *loader) ensure(ctx context.Context) error {
 func (l *loader) eachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error {
 	switch c := l.client.(type) {
 	case *redis.ClusterClient:
-		return eachMaster(ctx, c, do)
+		return eachMaster(ctx, c, l.spare(), do)
 	case *redis.Client:
 		return do(ctx, c)
 	}

@@ -17,9 +17,10 @@ type someAwayError struct{ cause error }
 func (e *someAwayError) Error() string { return "some masters are away: " + e.cause.Error() }
 func (e *someAwayError) Unwrap() error { return e.cause }
 
-// eachMaster calls do for every master that owns slots, at once. The error is a
-// *someAwayError if nothing worse happened than that some were away.
-func eachMaster(ctx context.Context, c *redis.ClusterClient, do func(context.Context, *redis.Client) error) error {
+// eachMaster calls do for every master that owns slots, at once, and for spare
+// ones. The error is a *someAwayError if nothing worse happened than that some
+// were away.
+func eachMaster(ctx context.Context, c *redis.ClusterClient, spare []*redis.Options, do func(context.Context, *redis.Client) error) error {
 	var mu sync.Mutex
 	var away, worse error
 	done := 0
@@ -39,6 +40,12 @@ func eachMaster(ctx context.Context, c *redis.ClusterClient, do func(context.Con
 		}
 		return nil
 	})
+	for _, o := range spare {
+		// Nobody misses it yet; the next round tries again.
+		client := redis.NewClient(o)
+		_ = do(ctx, client)
+		_ = client.Close()
+	}
 	switch {
 	case err != nil:
 		return err // not even the masters are known

@@ -3,6 +3,7 @@ package redisbus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -229,4 +230,160 @@ func TestClusterMasterDies(t *testing.T) {
 	}
 	b.publish(t, channel, "2")
 	f.wantAll(3)
+}
+
+// A hung master keeps its sockets open: nothing is refused, nothing ends.
+func TestClusterMasterHangs(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	hung := c.nodes[0]
+	c.replicate(hung)
+	b := startClusterBus(t, c)
+	channel, other := c.channelAt(hung), c.channelAt(c.nodes[1])
+	b.Subscribe(other, false)
+	b.wait("confirmed " + other)
+	f := startTailing(t, b, channel)
+	b.publish(t, channel, "0")
+	f.wantAll(1)
+	hung.freeze()
+	defer hung.thaw()
+	c.nodes = c.nodes[1:]
+	promoted := c.nodes[len(c.nodes)-1]
+	eventually(t, "the replica is promoted", func() bool { return promoted.do("role").([]any)[0] == "master" })
+	at := time.Now()
+	b.publish(t, channel, "1")
+	t.Logf("publishing works %v after the promotion", time.Since(at))
+	f.wantAll(2)
+	t.Logf("heard %v after the promotion", time.Since(at))
+	b.publish(t, other, "still there")
+	// It comes back, and what it believes to own is not believed.
+	hung.thaw()
+	b.publish(t, channel, "2")
+	f.wantAll(3)
+}
+
+func TestClusterGrowsAndShrinks(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	b := startClusterBus(t, c)
+	old := c.nodes[0]
+	channel := c.channelAt(old)
+	slot := slotOf("gw:" + channel)
+	f := startTailing(t, b, channel)
+	b.publish(t, channel, "0")
+	f.wantAll(1)
+	added := c.add()
+	c.beginMove(slot, old, added)
+	c.moveKeys(slot, old, added)
+	b.publish(t, channel, "1")
+	c.endMove(slot, old, added)
+	f.wantAll(2)
+	eventually(t, "the new master is listened to", func() bool {
+		return added.do("pubsub", "shardnumsub", "gw:"+channel).([]any)[1] == int64(1)
+	})
+	if n := len(added.do("function", "list").([]any)); n != 1 {
+		t.Errorf("the new master has %d libraries", n)
+	}
+	b.publish(t, channel, "2")
+	f.wantAll(3)
+	if _, wanted := b.links(); wanted != 6 {
+		t.Errorf("%d links", wanted)
+	}
+	// And back, without a migration: what the server says unasked is enough.
+	for _, n := range c.nodes {
+		n.do("config", "set", "cluster-allow-pubsubshard-when-down", "yes")
+	}
+	c.beginMove(slot, added, old)
+	c.moveKeys(slot, added, old)
+	c.endMove(slot, added, old)
+	eventually(t, "the master without slots is left", func() bool {
+		_, wanted := b.links()
+		return wanted == 5
+	})
+	b.publish(t, channel, "3")
+	f.wantAll(4)
+}
+
+// Where the masters do not all know sharded Pub/Sub, one link hears everything.
+func TestClusterWithoutShards(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, "--rename-command", "SPUBLISH", "", "--rename-command", "FCALL", "", "--rename-command", "FUNCTION", "")
+	b := startClusterBus(t, c)
+	if b.sharded.Load() || b.loader.functions() {
+		t.Error("commands that do not exist are used")
+	}
+	channel := c.channelAt(c.nodes[1])
+	b.Subscribe(channel, false)
+	b.wait("confirmed " + channel)
+	b.publish(t, channel, "x")
+	b.wait("announced " + channel + " x")
+	if _, wanted := b.links(); wanted != 2 {
+		t.Errorf("%d links", wanted)
+	}
+}
+
+func TestBusWaitsForItsCluster(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	states := make(chan bool, 100)
+	ears := newEars(t)
+	b, err := Open(Options{URL: fmt.Sprintf("redis+cluster://127.0.0.1:%d", port), Policies: testPolicies(t),
+		Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{State: func(up bool) { states <- up }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Subscribe("orders", false)
+	b.Subscribe("small:x", false)
+	b.Unsubscribe("small:x", false)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.Run(ctx, ears)
+	}()
+	defer func() { cancel(); <-ended }()
+	if <-states {
+		t.Error("up without a cluster")
+	}
+	if b.Ready() || b.State()["redis"] == nil {
+		t.Errorf("ready without a cluster: %v", b.State())
+	}
+	s := runServer(t, port, "--port", fmt.Sprint(port), "--save", "", "--dir", t.TempDir(), "--cluster-enabled", "yes")
+	s.do("cluster", "addslotsrange", 0, slotCount-1)
+	ears.wait("confirmed orders")
+	if got := s.do("pubsub", "shardchannels", "gw:*").([]any); len(got) != 1 {
+		t.Errorf("subscribed to %v", got)
+	}
+}
+
+// A replica that starts while a master is away serves the channels of the
+// others, and says what is missing.
+func TestBusStartsWithoutOneMaster(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	channel := c.channelAt(c.nodes[1])
+	url, away := c.url(), c.nodes[0]
+	away.kill()
+	ears := newEars(t)
+	b, err := Open(Options{URL: url, Policies: testPolicies(t), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		b.Run(ctx, ears)
+	}()
+	defer func() { cancel(); <-ended }()
+	b.Subscribe(channel, false)
+	ears.wait("confirmed " + channel)
+	eventually(t, "it is ready for streams", b.Ready)
+	if _, err := b.Publisher().Publish(t.Context(), Message{Channel: channel, Payload: "x"}); err != nil {
+		t.Error(err)
+	}
+	ears.wait("announced " + channel + " x")
+	if b.State()["redis master "+away.addr] == nil {
+		t.Errorf("state is %v", b.State())
+	}
 }

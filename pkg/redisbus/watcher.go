@@ -17,7 +17,7 @@ import (
 type watcher struct {
 	seeds   []string
 	options func(addr string) *redis.Options
-	changed func(t *topology) // called from run
+	changed func(t, before *topology) // called from run; before is nil at first
 
 	latest atomic.Pointer[topology] // nil until a node has answered
 	failed atomic.Pointer[error]    // why there is no news; nil when there is
@@ -182,7 +182,7 @@ func (w *watcher) round(ctx context.Context) {
 	w.failed.Store(nil)
 	before := w.latest.Swap(t)
 	if !t.same(before) {
-		w.changed(t)
+		w.changed(t, before)
 	}
 }
 
@@ -278,8 +278,10 @@ func askCluster(ctx context.Context, addr string, client *redis.Client) (*cluste
 }
 
 // asking makes options for a client that asks a short question now and then.
+// It never has more than a few connections, but after as many failed attempts as
+// its pool is large go-redis would for a second not try again.
 func asking(o *redis.Options) *redis.Options {
-	o.Protocol, o.PoolSize, o.PipelinePoolSize = 2, 1, -1
+	o.Protocol, o.PoolSize, o.PipelinePoolSize = 2, 1024, -1
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = askTimeout, askTimeout, askTimeout
 	o.DisableIdentity, o.ContextTimeoutEnabled = true, true
