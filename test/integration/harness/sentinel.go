@@ -202,8 +202,8 @@ func (s *Sentinel) KillMaster() (*Redis, error) {
 	return m, m.Kill()
 }
 
-// Failover makes a replica the master while the old one lives, and waits for
-// it.
+// Failover makes a replica the master while the old one lives, and waits until
+// both know it.
 func (s *Sentinel) Failover() (*Redis, error) {
 	old, err := s.Master()
 	if err != nil {
@@ -216,7 +216,11 @@ func (s *Sentinel) Failover() (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.WaitMaster(old)
+	master, err := s.WaitMaster(old)
+	if err != nil {
+		return nil, err
+	}
+	return master, Until("the old master steps down", 2*Deadline, func() error { return infoSays(old, "role", "slave") })
 }
 
 // Replicated waits until a replica has what the master has.
