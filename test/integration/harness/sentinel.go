@@ -102,6 +102,13 @@ func NewSentinel(dir string, o SentinelOptions) (*Sentinel, error) {
 			return s, fmt.Errorf("%w\n%s", err, watch.Log)
 		}
 	}
+	// By this period they also reckon when a replica that says it is a master
+	// is to be put right, which in haste undoes a failover.
+	for _, watch := range s.Sentinels {
+		if err := watch.DB.Do(context.Background(), "SENTINEL", "DEBUG", "PUBLISH-PERIOD", "2000").Err(); err != nil {
+			return s, err
+		}
+	}
 	return s, nil
 }
 
