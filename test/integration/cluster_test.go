@@ -247,7 +247,7 @@ func TestClusterFailover(t *testing.T) {
 					waitNumber(t, s, ch, last)
 					gaps := wantOrder(t, s.Now(), ch, last)
 					if len(gaps) > 1 || len(gaps) > 0 && (i > 0 || way == "the old master lives") {
-						t.Errorf("%d gaps on channel %d: %s", len(gaps), i, s.Now())
+						t.Errorf("%d gaps on channel %d: %s", len(gaps), i, harness.View{Events: gaps})
 					}
 				}
 			}

@@ -42,7 +42,7 @@ func TestSentinelFailover(t *testing.T) {
 				for _, ch := range chs {
 					waitNumber(t, s, ch, last)
 					if gaps := wantOrder(t, s.Now(), ch, last); len(gaps) > 1 {
-						t.Errorf("%d gaps for one failover: %s", len(gaps), s.Now())
+						t.Errorf("%d gaps for one failover: %s", len(gaps), harness.View{Events: gaps})
 					}
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,6 +30,9 @@ type Cluster struct {
 
 	dir string
 	o   ClusterOptions
+	// assigning is held while a slot gets its new owner: a master that gets
+	// another one at the same moment would claim the first anew.
+	assigning sync.Mutex
 }
 
 // Node is a server of a Cluster.
@@ -385,6 +389,8 @@ func (c *Cluster) MoveSlot(slot int, from, to *Node, m Move) error {
 	if m.Emptied != nil {
 		m.Emptied()
 	}
+	c.assigning.Lock()
+	defer c.assigning.Unlock()
 	assign := []*Node{to, from}
 	for _, n := range c.Nodes {
 		if n != to && n != from && n.Running() && infoSays(n.Redis, "role", "master") == nil {

@@ -121,9 +121,10 @@ func startSentinel(addr, dir, master string) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	// They tell each other more often than in production, which only makes
-	// the tests faster.
-	return r, r.DB.Do(context.Background(), "SENTINEL", "DEBUG", "INFO-PERIOD", "200", "PUBLISH-PERIOD", "200").Err()
+	// They tell each other more often than in production. Four such periods are
+	// also how long they let a server be wrong about its role: in greater haste
+	// they undo a failover that not all have heard of yet.
+	return r, r.DB.Do(context.Background(), "SENTINEL", "DEBUG", "INFO-PERIOD", "200", "PUBLISH-PERIOD", "500").Err()
 }
 
 // infoSays checks a field of a server's INFO.
@@ -184,7 +185,7 @@ func (s *Sentinel) Master() (*Redis, error) {
 
 // WaitMaster waits until there is a master other than old, and returns it.
 func (s *Sentinel) WaitMaster(old *Redis) (master *Redis, err error) {
-	err = Until("another master", 2*Deadline, func() error {
+	err = Until("another master", Deadline, func() error {
 		if master, err = s.Master(); err == nil && master == old {
 			err = fmt.Errorf("it is still %s", old.Addr)
 		}
@@ -202,21 +203,31 @@ func (s *Sentinel) KillMaster() (*Redis, error) {
 	return m, m.Kill()
 }
 
-// Failover makes a replica the master while the old one lives, and waits for
-// it.
+// Failover makes a replica the master while the old one lives, and waits until
+// both know it.
 func (s *Sentinel) Failover() (*Redis, error) {
 	old, err := s.Master()
 	if err != nil {
 		return nil, err
 	}
-	// It refuses as long as it has not seen the replicas well.
-	err = Until("the sentinel begins a failover", 2*Deadline, func() error {
-		return s.Sentinels[0].DB.Do(context.Background(), "SENTINEL", "FAILOVER", masterName).Err()
-	})
+	var master *Redis
+	for range 3 {
+		// It refuses as long as it has not seen the replicas well, and may give
+		// up what it has begun.
+		err = Until("the sentinel begins a failover", 2*Deadline, func() error {
+			return s.Sentinels[0].DB.Do(context.Background(), "SENTINEL", "FAILOVER", masterName).Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+		if master, err = s.WaitMaster(old); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	return s.WaitMaster(old)
+	return master, Until("the old master steps down", 2*Deadline, func() error { return infoSays(old, "role", "slave") })
 }
 
 // Replicated waits until a replica has what the master has.
