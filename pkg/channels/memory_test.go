@@ -296,13 +296,6 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 	return marked, err
 }
 
-func highest(p, q Position) Position {
-	if p.Less(q) {
-		return q
-	}
-	return p
-}
-
 func (b *memory) Read(ctx context.Context, channel string, after Position, limit int) (list []Event, err error) {
 	err = b.read(ctx, func() error {
 		for _, e := range b.store.stream(channel).entries {

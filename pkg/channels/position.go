@@ -42,6 +42,13 @@ func (p Position) Less(q Position) bool {
 	return p.Millis < q.Millis || p.Millis == q.Millis && p.Seq < q.Seq
 }
 
+func highest(p, q Position) Position {
+	if p.Less(q) {
+		return q
+	}
+	return p
+}
+
 // IsZero tells whether p is the position before everything.
 func (p Position) IsZero() bool { return p == Position{} }
 

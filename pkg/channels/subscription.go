@@ -259,7 +259,8 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		gap := *e.Gap
 		gap.From = s.pos
 		if e.lost != nil {
-			s.told = e.lost
+			// It stands for all that was lost up to here.
+			s.told = &Loss{After: e.lost.After, Upto: highest(e.lost.Upto, e.Position)}
 			// Events that followed the loss, but came before the record of it, may
 			// lie before this position: with the clock of a new master behind.
 			late := e.lost.Upto.Less(s.pos) || e.lost.After.Less(e.prev)

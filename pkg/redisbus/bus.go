@@ -71,7 +71,7 @@ type Bus struct {
 	link      *link
 	shards    *shards
 	watch     *watcher   // nil unless a Cluster
-	dialer    *dialer    // likewise
+	dialer    *dialer    // of the cluster's commands
 	sentinels *sentinels // nil unless Sentinels
 
 	to      channels.Receiver // set by Run
@@ -125,13 +125,16 @@ func Open(o Options) (*Bus, error) {
 	switch {
 	case t.sentinel != nil:
 		b.sentinels = newSentinels(t.sentinel)
+		b.client = b.sentinels.commands()
 	case t.cluster != nil:
 		b.watch = newWatcher(t.cluster.Addrs, t.clusterNode)
 		b.watch.changed = b.topologyChanged
-		b.dialer = newDialer(t.cluster)
+		b.dialer = newDialer(t.cluster.TLSConfig)
 		t.cluster.ClusterSlots, t.cluster.Dialer = b.watch.slots, b.dialer.connect
 	}
-	b.client = t.client()
+	if b.client == nil {
+		b.client = t.client()
+	}
 	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
 	b.link = newLink(b.ordinaryLink(), (*announcements)(b))

@@ -6,8 +6,10 @@ import (
 	"realtime-gateway/pkg/channels"
 )
 
-// redisTime is what Redis' clock says, as far as is known here.
-func (r *recorder) redisTime() int64 { return time.Now().UnixMilli() + r.clock.Load() }
+// redisTime is what Redis' clock showed at a local time, as far as is known here.
+func (r *recorder) redisTime(at time.Time) channels.Position {
+	return channels.Position{Millis: uint64(max(0, at.UnixMilli()+r.clock.Load()))}
+}
 
 // Now returns the time by Redis' clock, as far as is known here: it is asked for
 // once a second, and the present time until it first was. The clocks of replicas
@@ -16,15 +18,14 @@ func (b *Bus) Now() time.Time {
 	return time.Now().Add(time.Duration(b.record.clock.Load()) * time.Millisecond)
 }
 
-// listensFrom is the Redis time now, or earlier: no record of what is heard from
-// now on is older. In a Cluster the clock of the node that records may be
-// behind the one asked.
-func (r *recorder) listensFrom() uint64 {
-	now := r.redisTime()
+// listensFrom is now, or earlier: no record of what is heard from now on is older
+// by Redis' clock. In a Cluster the clock of the node that records may be behind
+// the one asked.
+func (r *recorder) listensFrom() time.Time {
 	if r.bus.target.clustered() {
-		now -= clockSlack.Milliseconds()
+		return time.Now().Add(-clockSlack)
 	}
-	return uint64(max(0, now))
+	return time.Now()
 }
 
 // localPosition returns a position by this replica's knowledge of the Redis

@@ -102,7 +102,7 @@ func (s *redisServer) do(args ...any) any {
 func clusterNode(t testing.TB, args ...string) *redisServer {
 	t.Helper()
 	s := startServer(t, append([]string{
-		"--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-replica-validity-factor", "0",
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no",
 		"--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no",
 	}, args...)...)
 	s.id = s.do("cluster", "myid").(string)

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -11,10 +12,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// dialer makes the connections of the cluster's commands and remembers them by
-// server, so that those to a master that hangs can be closed once it has a
-// successor. A command on one of them would otherwise wait for its timeout, and
-// be sent there once more, before it is tried at the successor.
+// dialer makes the connections of commands and remembers them by server, so that
+// those to a master can be closed once it has a successor. A command to one that
+// hangs would otherwise wait for its timeout, and be sent there once more, before
+// it is tried at the successor; and one that was demoted still answers.
 type dialer struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
@@ -29,9 +30,9 @@ const goneFor = 2 * time.Second
 
 var errReplaced = errors.New("this master has just been replaced")
 
-func newDialer(o *redis.ClusterOptions) *dialer {
+func newDialer(config *tls.Config) *dialer {
 	return &dialer{
-		dial:  redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig}),
+		dial:  redis.NewDialer(&redis.Options{DialTimeout: dialTimeout, TLSConfig: config}),
 		conns: make(map[string]map[net.Conn]bool), gone: make(map[string]time.Time),
 	}
 }

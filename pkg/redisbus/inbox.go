@@ -29,6 +29,7 @@ func (r *recorder) confirmed(n topicName) {
 // deaf implements listener.
 func (r *recorder) deaf(names []topicName) {
 	r.hearing.Store(false)
+	r.breaks.Add(1)
 	r.mu.Lock()
 	r.missing = true
 	for _, n := range names {

@@ -15,7 +15,8 @@ type plain struct {
 	content
 	payload string
 	due     time.Time         // when to record it, if nobody has
-	since   channels.Position // the Redis time at which it was heard, a little early
+	from    time.Time         // when it was heard, a little early
+	since   channels.Position // the Redis time of that
 	refused int               // how often Redis knew a record that we had not heard of
 	standIn bool              // heard as second recorder
 }
@@ -187,17 +188,22 @@ func (o *occurrences) uncounted(now time.Time) map[string][]*plain {
 	return found
 }
 
-// due returns at most limit payloads whose time has come, in the order heard,
-// of channels that are not held.
+// due returns at most limit payloads whose time has come, of channels that are
+// not held. None overtakes another of its channel: who has just become first
+// recorder still waits for what it heard as second.
 func (o *occurrences) due(now time.Time, limit int) []*plain {
 	var list []*plain
+	behind := make(map[string]bool) // channels where something waits for its time
 	for _, p := range o.waiting {
 		if len(list) == limit {
 			break
 		}
-		if _, held := o.held[p.channel]; !held && !p.due.After(now) {
-			list = append(list, p)
+		_, held := o.held[p.channel]
+		if held || behind[p.channel] || p.due.After(now) {
+			behind[p.channel] = true
+			continue
 		}
+		list = append(list, p)
 	}
 	return list
 }
@@ -206,7 +212,12 @@ func (o *occurrences) due(now time.Time, limit int) []*plain {
 // counted.
 func (o *occurrences) next() (time.Time, bool) {
 	var first time.Time
+	seen := make(map[string]bool)
 	for _, p := range o.waiting {
+		if seen[p.channel] {
+			continue // waits for the one before it
+		}
+		seen[p.channel] = true
 		due := p.due
 		if at := o.held[p.channel]; at.After(due) {
 			due = at

@@ -149,7 +149,7 @@ func TestDue(t *testing.T) {
 		t.Error("something is due")
 	}
 	for i, after := range []int{3, 1, 2, 1} {
-		p := waitingFor(tick, fmt.Sprint(i))
+		p := waitingFor(content{fmt.Sprint("channel", i), "x"}, fmt.Sprint(i))
 		p.due = begin.Add(time.Duration(after) * time.Second)
 		o.heard(p, begin)
 	}
@@ -160,6 +160,25 @@ func TestDue(t *testing.T) {
 		if got := o.due(begin.Add(time.Duration(tt.seconds)*time.Second), tt.limit); len(got) != tt.want {
 			t.Errorf("after %d s %d are due, want %d", tt.seconds, len(got), tt.want)
 		}
+	}
+}
+
+// Who becomes first recorder still waits for what it heard as second.
+func TestNoneOvertakesAnotherOfItsChannel(t *testing.T) {
+	o := newOccurrences()
+	for i, after := range []int{1, 0, 2} {
+		p := waitingFor(content{"a", fmt.Sprint(i)}, fmt.Sprint(i))
+		p.due = begin.Add(time.Duration(after) * time.Second)
+		o.heard(p, begin)
+	}
+	if got := o.due(begin, 9); len(got) != 0 {
+		t.Errorf("%d are due before the first", len(got))
+	}
+	if at, ok := o.next(); !ok || !at.Equal(begin.Add(time.Second)) {
+		t.Errorf("next is at %v", at)
+	}
+	if got := o.due(begin.Add(time.Second), 9); len(got) != 2 {
+		t.Errorf("%d are due with the first, want 2", len(got))
 	}
 }
 

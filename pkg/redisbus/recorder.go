@@ -38,14 +38,16 @@ type recorder struct {
 
 	hearing atomic.Bool  // all that this replica is to record has been subscribed since Redis came
 	clock   atomic.Int64 // Redis time minus local time, ms
+	breaks  atomic.Int64 // how often the connection broke
+	clockOf atomic.Int64 // value of breaks when clock was asked for, or -1
 	unique  atomic.Int64 // last local position, for localPosition
 
 	leasing sync.Mutex
 
 	mu      sync.Mutex
-	live    []string          // live replicas
-	since   map[string]uint64 // of the patterns listened to, the Redis time from which on, ms
-	first   map[string]bool   // of the patterns listened to, those recorded at once
+	live    []string             // live replicas
+	since   map[string]time.Time // of the patterns listened to, from when on
+	first   map[string]bool      // of the patterns listened to, those recorded at once
 	inbox   []heard
 	joined  bool               // has a lease and therefore roles
 	deafTo  map[topicName]bool // what is wanted and not confirmed
@@ -76,15 +78,18 @@ const (
 	maxPendingBytes = 64 << 20
 	// recordBatch is how many records go into one round trip.
 	recordBatch = 256
+	// clockWait is how soon is looked again whether the Redis time is known.
+	clockWait = 20 * time.Millisecond
 	// clockSlack covers the error of the Redis time that a recorder computes.
 	clockSlack = 2 * time.Second
 )
 
 func newRecorder(b *Bus) *recorder {
-	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), since: make(map[string]uint64), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
+	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), since: make(map[string]time.Time), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
 	if b.target.clustered() {
 		r.early = standIn / 2
 	}
+	r.clockOf.Store(-1)
 	r.link = newLink(b.ordinaryLink(), r)
 	r.want(r.records())
 	return r
@@ -124,6 +129,15 @@ func (r *recorder) work(ctx context.Context) {
 		if due, ok := o.next(); ok {
 			wait = max(due.Sub(now), notBefore.Sub(now))
 			if wait <= 0 {
+				if r.clockOf.Load() != r.breaks.Load() {
+					// Another server, or the same again, may have another time.
+					r.beatNow()
+					notBefore = time.Now().Add(clockWait)
+					continue
+				}
+				for _, w := range o.waiting {
+					w.since = r.redisTime(w.from)
+				}
 				counting := r.recount(ctx, o, retrying.Next)
 				recording := r.recordDue(ctx, o, retrying.Next)
 				if recording != nil {
@@ -185,7 +199,10 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) {
 	first := r.first[m.pattern]
 	// A payload heard now is recorded after that: not long before, and not
 	// before this replica listened.
-	since := max(uint64(max(0, r.redisTime()-clockSlack.Milliseconds())), r.since[m.pattern])
+	from := now.Add(-clockSlack)
+	if since := r.since[m.pattern]; since.After(from) {
+		from = since
+	}
 	r.mu.Unlock()
 	due := now
 	if !first {
@@ -196,7 +213,7 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) {
 		payload: m.text,
 		due:     due,
 		standIn: !first,
-		since:   channels.Position{Millis: since},
+		from:    from,
 	}, now)
 }
 

@@ -68,8 +68,8 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	if len(leave) == 0 && r.leaving() {
 		return errLeaving
 	}
+	of := r.breaks.Load()
 	args := append([]any{r.bus.o.Replica, lease.Milliseconds()}, leave...)
-	asked := time.Now()
 	answer, err := r.bus.call.queue(ctx, r.bus.client, fnJoin, r.bus.keys.replicas(), args...).StringSlice()
 	if err != nil {
 		return err
@@ -78,7 +78,9 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	if err != nil {
 		return err
 	}
-	r.clock.Store(int64(now.Millis) - asked.Add(time.Since(asked)/2).UnixMilli())
+	// Rather a little behind than ahead: see listensFrom.
+	r.clock.Store(int64(now.Millis) - time.Now().UnixMilli())
+	r.clockOf.Store(of)
 	r.mu.Lock()
 	r.live = answer[1:]
 	r.mu.Unlock()

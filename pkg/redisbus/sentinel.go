@@ -17,13 +17,17 @@ import (
 type sentinels struct {
 	o       *redis.FailoverOptions
 	clients []*redis.SentinelClient
+	dialer  *dialer // of commands
+
+	mu      sync.Mutex
+	present string // the master that commands go to, or empty
 }
 
 // sentinelInterval is how often a link asks whether its master still is one.
 const sentinelInterval = time.Second
 
 func newSentinels(o *redis.FailoverOptions) *sentinels {
-	s := &sentinels{o: o}
+	s := &sentinels{o: o, dialer: newDialer(o.TLSConfig)}
 	for _, addr := range o.SentinelAddrs {
 		s.clients = append(s.clients, redis.NewSentinelClient(asking(&redis.Options{
 			Addr: addr, Username: o.SentinelUsername, Password: o.SentinelPassword, TLSConfig: o.TLSConfig,
@@ -96,7 +100,46 @@ func (s *sentinels) master(ctx context.Context) (*redis.Options, error) {
 	if role, err := client.Do(ctx, "role").Slice(); err == nil && len(role) > 0 && role[0] != "master" {
 		return nil, fmt.Errorf("%s, which the Sentinels name as master, is a %v at the moment", addr, role[0])
 	}
+	s.follow(addr)
 	return s.options(addr), nil
+}
+
+// follow has commands go to this master, and to no other any more: what a link
+// to it announces must not be looked up at the one before, which may be alive.
+func (s *sentinels) follow(addr string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.present == addr {
+		return
+	}
+	if s.present != "" {
+		s.dialer.cut(s.present)
+	}
+	s.dialer.back(addr)
+	s.present = addr
+}
+
+// commands returns a client for the present master, which is the links' one.
+func (s *sentinels) commands() *redis.Client {
+	o := s.options(s.o.MasterName)
+	o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		s.mu.Lock()
+		addr := s.present
+		s.mu.Unlock()
+		if addr == "" {
+			master, err := s.master(ctx)
+			if err != nil {
+				return nil, err
+			}
+			addr = master.Addr
+		}
+		return s.dialer.connect(ctx, network, addr)
+	}
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
+	o.DialerRetries, o.PoolSize, o.PipelinePoolSize = 1, poolSize, -1
+	o.ContextTimeoutEnabled, o.DisableIdentity, o.Protocol = true, true, 2
+	o.MaintNotificationsConfig = noNotifications()
+	return redis.NewClient(o)
 }
 
 func (s *sentinels) options(addr string) *redis.Options {
