@@ -1,0 +1,52 @@
+package chaos
+
+import (
+	"flag"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seed   = flag.Uint64("chaos.seed", 1, "what the run follows from; 0 takes one at random")
+	length = flag.Duration("chaos.time", 15*time.Second, "how long each topology is run")
+	// Not sentinel, because clients who were away are not told yet of what a
+	// failover has lost.
+	topology = flag.String("chaos.topology", "single,cluster", "single, sentinel, cluster, several of them, or all")
+)
+
+func TestChaos(t *testing.T) {
+	names := strings.Split(*topology, ",")
+	if *topology == "all" {
+		names = slices.Sorted(maps.Keys(topologies))
+	}
+	if *seed == 0 {
+		*seed = rand.Uint64()
+	}
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			report, err := Run(Config{Binary: binary, Dir: t.TempDir(), Topology: name, Seed: *seed, Time: *length, Log: t.Logf})
+			show(t, report)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// show fails the test for each violation, but does not print thousands.
+func show(t *testing.T, report *Report) {
+	t.Helper()
+	for i, v := range report.Violations {
+		if i == 12 {
+			t.Errorf("and %d more", len(report.Violations)-i)
+			break
+		}
+		t.Errorf("seed %d, %s: %v", report.Seed, report.Topology, v)
+	}
+	t.Log(report)
+}
