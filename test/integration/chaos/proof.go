@@ -96,7 +96,7 @@ type reader struct {
 	previous *item        // the gap, if that was the last thing
 	sawAt    map[int]item // by number
 	saw      map[position]bool
-	lossGaps []item
+	gaps     []item
 }
 
 func (r *reader) bad(k kindOfViolation, format string, args ...any) {
@@ -139,42 +139,26 @@ func (r *reader) read(heard map[position]bool) {
 }
 
 // arranged puts the gaps of polls, which come apart from the events, where
-// they belong: before the first event behind their beginning.
+// they belong: before the first event behind their end.
 func (r *reader) arranged() []item {
-	items := slices.Clone(r.story.items)
-	for i := 0; i < len(items); {
-		end := i + 1
-		for end < len(items) && items[i].answer > 0 && items[end].conn == items[i].conn && items[end].answer == items[i].answer {
-			end++
-		}
-		answer := items[i:end]
-		place := func(it item) position {
-			if it.what == gap {
-				return it.from
-			}
-			at, _ := r.find(it.n, it.ms)
-			return at
-		}
-		var out []item
-		for _, it := range answer {
-			if it.what != gap {
-				out = append(out, it)
-			}
-		}
-		for _, it := range answer {
-			if it.what != gap {
-				continue
-			}
-			at := 0
-			for at < len(out) && (out[at].what == gap || !it.from.less(place(out[at]))) {
-				at++
+	var out []item
+	for i := 0; i < len(r.story.items); {
+		first := r.story.items[i]
+		begin := len(out)
+		out = append(out, first)
+		for i++; first.answer > 0 && i < len(r.story.items) && r.story.items[i].answer == first.answer; i++ {
+			it, at := r.story.items[i], len(out)
+			for it.what == gap && at > begin && out[at-1].what == event {
+				before, _ := r.find(out[at-1].n, out[at-1].ms)
+				if !it.to.less(before) {
+					break
+				}
+				at--
 			}
 			out = slices.Insert(out, at, it)
 		}
-		copy(answer, out)
-		i = end
 	}
-	return items
+	return out
 }
 
 func (r *reader) opened(it item) {
@@ -218,19 +202,21 @@ func (r *reader) gap(it item) {
 	if p := r.previous; p != nil && p.conn == it.conn && !r.losesBetween(p.when.Add(-lossSettles), it.when) {
 		r.bad(gapTwice, "a second gap after (%v, %v]", p.from, p.to)
 	}
+	r.gaps = append(r.gaps, it)
 	if it.reason == "lost" {
 		r.lossGap(it)
 	} else {
 		r.trimGap(it)
 	}
-	r.last, r.exact, r.previous = it.to, true, &it
+	// Behind a loss a client may stand where the stream goes on from, which is
+	// not where its gap ends.
+	r.last, r.exact, r.previous = it.to, it.reason != "lost", &it
 	r.at = later(r.at, it.to)
 }
 
 // lossGap judges a gap that says that Redis lost something. It may end before
 // it begins: then the stream goes on from there.
 func (r *reader) lossGap(it item) {
-	r.lossGaps = append(r.lossGaps, it)
 	if !r.losesBetween(time.Time{}, it.when) {
 		r.bad(gapUnfounded, "the gap (%v, %v] says lost, but nothing was played that loses data", it.from, it.to)
 	}
@@ -246,12 +232,8 @@ func (r *reader) lossGap(it item) {
 }
 
 func (r *reader) trimGap(it item) {
+	// After a loss that nobody knows of, what is left looks trimmed.
 	lossy := r.losesBetween(time.Time{}, it.when)
-	if lossy {
-		// After a loss that the replica does not know of, what is left looks
-		// trimmed.
-		r.lossGaps = append(r.lossGaps, it)
-	}
 	if r.exact && it.from != r.last || it.to.less(it.from) {
 		r.bad(gapInexact, "the gap (%v, %v] comes where the client is at %v", it.from, it.to, r.last)
 	}
@@ -277,11 +259,15 @@ func (r *reader) untold(heard map[position]bool) {
 		if !heard[at] || !r.start.less(at) || r.saw[at] {
 			continue
 		}
-		if !slices.ContainsFunc(r.lossGaps, func(g item) bool { return !g.to.less(at) && g.from.less(at) || g.to.less(g.from) && g.to.less(at) }) {
+		if !slices.ContainsFunc(r.gaps, func(g item) bool { return !g.to.less(at) && g.from.less(at) || g.to.less(g.from) && g.to.less(at) }) {
 			untold = append(untold, at)
 		}
 	}
 	if len(untold) > 0 {
+		r.index = slices.IndexFunc(r.items, func(i item) bool { return i.what == event && i.ms > untold[0].ms })
+		if r.index < 0 {
+			r.index = len(r.items) - 1
+		}
 		r.bad(lossUntold, "Redis lost %s, which others had seen", r.show(untold))
 	}
 }
