@@ -13,8 +13,9 @@ import (
 
 // Config says what to run.
 type Config struct {
-	Binary   string // the gateway
-	Dir      string // for the files of Redis
+	Binary   string   // the gateway
+	Env      []string // its environment, beside what it needs
+	Dir      string   // for the files of Redis
 	Topology string
 	Seed     uint64
 	Time     time.Duration
@@ -25,8 +26,9 @@ type Config struct {
 	Pause time.Duration
 	// Faults, if not empty, are the only ones to play.
 	Faults []string
-	// Steady lets no client leave by itself or stop reading.
-	Steady bool
+	// Patience is how long clients may take to reach the end when everything is
+	// healed. If zero, 40 s.
+	Patience time.Duration
 	// Log takes what happens. If nil, nobody wants to know.
 	Log func(format string, args ...any)
 }
@@ -36,7 +38,7 @@ type Config struct {
 const (
 	roundTime    = 20 * time.Second
 	minRoundTime = 3 * time.Second
-	settleLimit  = 40 * time.Second
+	answerLimit  = 40 * time.Second
 	quiet        = 700 * time.Millisecond
 )
 
@@ -49,11 +51,14 @@ func Run(c Config) (*Report, error) {
 	if c.Pause == 0 {
 		c.Pause = 700 * time.Millisecond
 	}
+	if c.Patience == 0 {
+		c.Patience = 40 * time.Second
+	}
 	if c.Log == nil {
 		c.Log = func(string, ...any) {}
 	}
 	report := newReport(c)
-	w, err := build(c.Topology, c.Binary, c.Dir)
+	w, err := build(c)
 	end := time.Now().Add(c.Time)
 	for n := 0; err == nil && len(report.Violations) == 0 && (n == 0 || time.Until(end) > minRoundTime); n++ {
 		r := newRound(c, w, n, min(roundTime, max(time.Until(end), minRoundTime)))
@@ -117,11 +122,11 @@ func (r *round) newPublisher(i int, random *rand.Rand) *publisher {
 	switch {
 	case i < bursting:
 		p.padding = strings.Repeat("x", 1500)
-	case i < 7:
+	case i < 9:
 		family, p.trimmed = "few", true
-	case i < 10:
+	case i < 12:
 		p.way = byPublish
-	case i < 11:
+	case i < 13:
 		p.way = byHTTP
 	}
 	p.channel = fmt.Sprintf("%s:round-%d:c%d", family, r.number, i)
@@ -131,7 +136,7 @@ func (r *round) newPublisher(i int, random *rand.Rand) *publisher {
 func (r *round) newClient(i int, random *rand.Rand) *client {
 	c := &client{
 		name: fmt.Sprintf("client-%d", i), world: r.world, random: random, settle: r.settle,
-		steady: r.config.Steady || i%4 == 0, lazy: !r.config.Steady && i%4 < 2,
+		steady: i%4 == 0, lazy: i%4 < 2,
 		stories: map[string]*story{}, closes: map[string]int{},
 	}
 	for _, at := range random.Perm(len(r.publishers))[:1+random.IntN(4)] {
@@ -160,12 +165,12 @@ func (r *round) run(report *Report) error {
 	if err == nil {
 		err = r.world.ready()
 	}
-	limit := time.AfterFunc(settleLimit, giveUp)
+	limit := time.AfterFunc(answerLimit, giveUp)
 	publishers.Wait()
 	limit.Stop()
 	close(r.settle)
 	if err == nil && hard.Err() != nil {
-		err = fmt.Errorf("a publisher got no answer for %v after everything was healed", settleLimit)
+		err = fmt.Errorf("a publisher got no answer for %v after everything was healed", answerLimit)
 	}
 	var found []violation
 	if err == nil {
@@ -229,7 +234,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // more a moment later, when a late duplicate would have come.
 func (r *round) settled() ([]violation, error) {
 	mayStillCome := func(v violation) bool { return v.kind == unfinished || v.kind == lossUntold }
-	for end := time.Now().Add(settleLimit); ; time.Sleep(quiet) {
+	for end := time.Now().Add(r.config.Patience); ; time.Sleep(quiet) {
 		found, err := r.prove()
 		if err != nil {
 			return nil, err
@@ -246,7 +251,7 @@ func (r *round) settled() ([]violation, error) {
 }
 
 func (r *round) prove() ([]violation, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), answerLimit)
 	defer cancel()
 	stories := map[string][]*story{}
 	var found []violation

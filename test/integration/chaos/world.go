@@ -45,24 +45,26 @@ var topologies = map[string]func(w *world, dir string) (url func(i int) string, 
 	"cluster":  cluster,
 }
 
-// build starts a world in dir. What has been started is to be closed also when
+// build starts a world. What has been started is to be closed also when
 // the rest failed.
-func build(topology, binary, dir string) (*world, error) {
+func build(c Config) (*world, error) {
 	w := &world{}
-	make, ok := topologies[topology]
+	make, ok := topologies[c.Topology]
 	if !ok {
-		return w, fmt.Errorf("there is no topology %q", topology)
+		return w, fmt.Errorf("there is no topology %q", c.Topology)
 	}
-	url, err := make(w, dir)
+	url, err := make(w, c.Dir)
 	if err != nil {
 		return w, err
 	}
-	config := filepath.Join(dir, "gateway.yaml")
+	config := filepath.Join(c.Dir, "gateway.yaml")
 	if err := os.WriteFile(config, []byte(policies), 0o600); err != nil {
 		return w, err
 	}
 	for i := range replicas {
-		g, err := harness.NewGateway(binary, append([]string{"--redis-url", url(i), "--config", config}, flags...), []string{"GATEWAY_JWT_SECRET=" + harness.Secret})
+		g, err := harness.NewGateway(c.Binary,
+			append([]string{"--redis-url", url(i), "--config", config}, flags...),
+			append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, c.Env...))
 		if err != nil {
 			return w, err
 		}
@@ -75,7 +77,7 @@ func build(topology, binary, dir string) (*world, error) {
 	if err := w.ready(); err != nil {
 		return w, err
 	}
-	w.balancer, err = harness.NewBalancer(dir, w.replicas...)
+	w.balancer, err = harness.NewBalancer(c.Dir, w.replicas...)
 	return w, err
 }
 
