@@ -16,6 +16,7 @@ var (
 	// Not sentinel, because clients who were away are not told yet of what a
 	// failover has lost.
 	topology = flag.String("chaos.topology", "single,cluster", "single, sentinel, cluster, several of them, or all")
+	first    = flag.Int("chaos.round", 0, "the round to begin with, to see one of a long run again")
 	only     = flag.String("chaos.faults", "", "the names of the only faults to play, parted by commas; if empty, all")
 	pause    = flag.Duration("chaos.pause", 0, "how long it is quiet between two faults, on average; 0 is the default")
 )
@@ -35,7 +36,7 @@ func TestChaos(t *testing.T) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			report, err := Run(Config{Binary: binary, Dir: t.TempDir(), Topology: name, Seed: *seed, Time: *length, Faults: faults, Pause: *pause, Log: t.Logf})
+			report, err := Run(Config{Binary: binary, Dir: t.TempDir(), Topology: name, Seed: *seed, Time: *length, Round: *first, Faults: faults, Pause: *pause, Log: t.Logf})
 			show(t, report)
 			if err != nil {
 				t.Error(err)

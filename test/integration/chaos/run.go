@@ -19,6 +19,8 @@ type Config struct {
 	Topology string
 	Seed     uint64
 	Time     time.Duration
+	// Round is the first one, to see one of a long run again.
+	Round int
 	// Clients, if zero, are 40.
 	Clients int
 	// Pause is how long it is quiet between two faults of a lane, on average.
@@ -60,9 +62,13 @@ func Run(c Config) (*Report, error) {
 	report := newReport(c)
 	w, err := build(c)
 	end := time.Now().Add(c.Time)
-	for n := 0; err == nil && len(report.Violations) == 0 && (n == 0 || time.Until(end) > minRoundTime); n++ {
+	var before *round
+	for n := c.Round; err == nil && len(report.Violations) == 0 && (n == c.Round || time.Until(end) > minRoundTime); n++ {
 		r := newRound(c, w, n, min(roundTime, max(time.Until(end), minRoundTime)))
-		err = r.run(report)
+		if err = r.run(report); err == nil && before != nil {
+			err = before.forget()
+		}
+		before = r
 	}
 	return report, errors.Join(err, w.crashes(), w.close())
 }
@@ -182,10 +188,18 @@ func (r *round) run(report *Report) error {
 	return err
 }
 
+// forget deletes what the round has left in Redis, a round later, when no
+// replica has anything to do with it any more.
+func (r *round) forget() error {
+	var errs []error
+	for _, p := range r.publishers {
+		errs = append(errs, r.world.db.Unlink(context.Background(), "gw:"+p.channel).Err())
+	}
+	return errors.Join(errs...)
+}
+
 // play plays the schedule to its end and heals everything.
 func (r *round) play() error {
-	over := time.NewTimer(r.length)
-	defer over.Stop()
 	ctx, cancel := context.WithTimeout(context.Background(), r.length)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -244,7 +258,7 @@ func (r *round) settled() ([]violation, error) {
 		}
 		time.Sleep(quiet)
 		again, err := r.prove()
-		if err != nil || len(again) >= len(found) || time.Now().After(end) {
+		if err != nil || len(again) <= len(found) || time.Now().After(end) {
 			return again, err
 		}
 	}
