@@ -34,6 +34,8 @@ const policies = `channels:
   - {pattern: "slow:disconnect:**", bufferSize: 16, onFull: disconnect, historySize: 5000, subscribe: public}
   - {pattern: "slow:catch-up:**", bufferSize: 16, onFull: catch-up, historySize: 5000, subscribe: public}
   - {pattern: "slow:default:**", bufferSize: 16, historySize: 5000, subscribe: public}
+  - {pattern: x, historySize: 1000, subscribe: public}
+  - {pattern: y, subscribe: public}
   - {pattern: "project:*:tasks", historySize: 1000}
   - {pattern: "user:{sub}:inbox", historySize: 1000}
   - {pattern: "me:{sub}", historySize: 1000, subscribe: authenticated}
@@ -188,36 +190,53 @@ func own(t *testing.T, s setup) *fixture {
 	return f
 }
 
-// common is the fixture of all tests that leave its processes alone.
-var common struct {
-	dir  string
-	once sync.Once
-	f    *fixture
-	err  error
+// commonFixture is one for all tests that leave its processes alone.
+type commonFixture struct {
+	setup setup
+	once  sync.Once
+	f     *fixture
+	err   error
 }
+
+var (
+	commonDir string
+	// Clients that are stopped on purpose are not to be cut for that.
+	common        = commonFixture{setup: setup{env: []string{"GATEWAY_WRITE_TIMEOUT=2m"}}}
+	commonCluster = commonFixture{setup: setup{cluster: &harness.ClusterOptions{}}}
+)
 
 func shared(t *testing.T) *fixture {
 	t.Helper()
-	common.once.Do(func() {
-		// Clients that are stopped on purpose are not to be cut for that.
-		common.f, common.err = start(common.dir, setup{env: []string{"GATEWAY_WRITE_TIMEOUT=2m"}})
+	return common.use(t)
+}
+
+func (c *commonFixture) use(t *testing.T) *fixture {
+	t.Helper()
+	c.once.Do(func() {
+		var dir string
+		if dir, c.err = os.MkdirTemp(commonDir, "common"); c.err == nil {
+			c.f, c.err = start(dir, c.setup)
+		}
 	})
-	if common.err != nil {
-		t.Fatal(common.err)
+	if c.err != nil {
+		t.Fatal(c.err)
 	}
-	marks := make([]int, len(common.f.replicas))
-	for i, g := range common.f.replicas {
+	marks := make([]int, len(c.f.replicas))
+	for i, g := range c.f.replicas {
 		marks[i] = g.Log.Len()
 	}
-	t.Cleanup(func() { common.f.showLogs(t, marks) })
-	return common.f
+	t.Cleanup(func() { c.f.showLogs(t, marks) })
+	return c.f
 }
 
 func closeCommon() error {
-	if common.f == nil {
-		return nil
+	var errs []error
+	for _, c := range []*commonFixture{&common, &commonCluster} {
+		if c.f != nil {
+			errs = append(errs, c.f.close())
+		}
 	}
-	return common.f.close()
+	return errors.Join(errs...)
 }
 
 // showLogs prints, for a failed test, what the replicas said during it.

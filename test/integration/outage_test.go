@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -328,28 +327,4 @@ func TestRedisStartsLater(t *testing.T) {
 	s := open(t, g.URL(), on(ch))
 	count(t, f, ch, 1, 2)
 	waitNumber(t, s, ch, 2)
-}
-
-// Where functions are forbidden, everything but FCALL works.
-func TestWithoutFunctions(t *testing.T) {
-	t.Parallel()
-	f := own(t, setup{redisArgs: []string{"--rename-command", "FCALL", "", "--rename-command", "FUNCTION", "", "--rename-command", "CONFIG", ""}})
-	ch := channel("hist")
-	streams := []*harness.Stream{open(t, f.url(0), on(ch)), open(t, f.url(1), on(ch))}
-	if err := harness.ByFunction(context.Background(), f.db(), ch, "x"); err == nil {
-		t.Fatal("FCALL works: the test tests nothing")
-	}
-	publish(t, f, ch, harness.Counted(1))
-	for _, s := range streams {
-		waitNumber(t, s, ch, 1)
-	}
-	out, err := command(t, nil, "publish", ch, harness.Counted(2), "--redis-url", f.redis.URL(), "--config", f.config)
-	if err != nil {
-		t.Fatalf("gateway publish: %v\n%s", err, out)
-	}
-	for _, s := range streams {
-		waitNumber(t, s, ch, 2)
-		wantNumbers(t, s.Now().Of(ch), 1, 2)
-	}
-	waitRecorded(t, f, ch, 2)
 }

@@ -268,24 +268,29 @@ func (c *Cluster) alive() (*Node, error) {
 	return nil, errors.New("no node lives")
 }
 
-// ReplicaOf is a living replica of a master.
-func (c *Cluster) ReplicaOf(master *Node) (*Node, error) {
-	n, err := c.alive()
-	if err != nil {
-		return nil, err
-	}
-	lines, err := n.DB.Do(context.Background(), "CLUSTER", "REPLICAS", master.ID).StringSlice()
-	if err != nil {
-		return nil, err
-	}
-	for _, line := range lines {
-		for _, n := range c.Nodes {
-			if strings.HasPrefix(line, n.ID) && n.Running() {
-				return n, nil
+// ReplicaOf waits for a living replica of a master that all nodes know of, and
+// returns it.
+func (c *Cluster) ReplicaOf(master *Node) (replica *Node, err error) {
+	err = Until("a replica is known", Deadline, func() error {
+		for _, as := range c.Nodes {
+			if !as.Running() {
+				continue
 			}
+			lines, err := as.DB.Do(context.Background(), "CLUSTER", "REPLICAS", master.ID).StringSlice()
+			if err != nil {
+				return err
+			}
+			at := slices.IndexFunc(c.Nodes, func(n *Node) bool {
+				return n.Running() && slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, n.ID) })
+			})
+			if at < 0 {
+				return fmt.Errorf("%s knows of no replica of %s", as.Addr, master.Addr)
+			}
+			replica = c.Nodes[at]
 		}
-	}
-	return nil, fmt.Errorf("%s has no replica", master.Addr)
+		return nil
+	})
+	return replica, err
 }
 
 // WaitOwner waits until every living node says that n has the slot.
@@ -337,8 +342,8 @@ func (c *Cluster) promoted(n *Node) error {
 
 // Move says how a slot is moved. Its hooks are called between the steps.
 type Move struct {
-	// Last is a key that is moved after all others.
-	Last string
+	// First is a key that is moved before all others, Last one after them.
+	First, Last string
 
 	Opened  func()           // the slot is migrating and importing
 	Moved   func(key string) // one key has been moved
@@ -366,12 +371,8 @@ func (c *Cluster) MoveSlot(slot int, from, to *Node, m Move) error {
 		if len(keys) == 0 {
 			break
 		}
-		slices.SortFunc(keys, func(a, b string) int {
-			if (a == m.Last) != (b == m.Last) {
-				return map[bool]int{true: 1, false: -1}[a == m.Last]
-			}
-			return cmp.Compare(a, b)
-		})
+		place := func(key string) int { return map[string]int{m.First: -1, m.Last: 1}[key] }
+		slices.SortFunc(keys, func(a, b string) int { return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b)) })
 		for _, key := range keys {
 			if err := from.DB.Migrate(ctx, host, port, key, 0, Deadline).Err(); err != nil {
 				return fmt.Errorf("MIGRATE %s: %w", key, err)

@@ -21,6 +21,20 @@ func ByFunction(ctx context.Context, db redis.UniversalClient, channel, payload 
 	return db.FCall(ctx, "gateway_publish", []string{"gw:" + channel}, payload).Err()
 }
 
+// Persistently publishes the reliable way, with the payload as event id, again
+// and again until Redis has confirmed it.
+func Persistently(ctx context.Context, db redis.UniversalClient, channel, payload string) error {
+	return Until("publish", 2*Deadline, func() error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		err := db.FCall(ctx, "gateway_publish", []string{"gw:" + channel}, payload, "EVENTID", payload).Err()
+		if c, ok := db.(*redis.ClusterClient); ok && err != nil {
+			c.ReloadState(ctx) // a master may have died
+		}
+		return err
+	})
+}
+
 // ByPublish publishes the simple way.
 func ByPublish(ctx context.Context, db redis.UniversalClient, channel, payload string) error {
 	return db.Publish(ctx, channel, payload).Err()

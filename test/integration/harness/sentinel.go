@@ -209,10 +209,30 @@ func (s *Sentinel) Failover() (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Sentinels[0].DB.Do(context.Background(), "SENTINEL", "FAILOVER", masterName).Err(); err != nil {
+	// It refuses as long as it has not seen the replicas well.
+	err = Until("the sentinel begins a failover", 2*Deadline, func() error {
+		return s.Sentinels[0].DB.Do(context.Background(), "SENTINEL", "FAILOVER", masterName).Err()
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.WaitMaster(old)
+}
+
+// Replicated waits until a replica has what the master has.
+func (s *Sentinel) Replicated() error {
+	ctx := context.Background()
+	conn := s.DB.Conn()
+	defer conn.Close()
+	// WAIT is about what the master had at this connection's last command.
+	if err := conn.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	n, err := conn.Wait(ctx, 1, Deadline).Result()
+	if err == nil && n < 1 {
+		err = errors.New("no replica has followed")
+	}
+	return err
 }
 
 // Sever lets the replicas follow nobody, so that the next failover loses what

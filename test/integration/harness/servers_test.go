@@ -105,11 +105,11 @@ func TestClusterMovesAndFailsOver(t *testing.T) {
 
 func TestSentinelFailsOver(t *testing.T) {
 	t.Parallel()
-	s, err := NewSentinel(t.TempDir(), SentinelOptions{Replicas: 2})
+	s, err := NewSentinel(t.TempDir(), SentinelOptions{Replicas: 1})
 	t.Cleanup(func() { must(t, s.Close()) })
 	must(t, err)
 	must(t, s.DB.Set(t.Context(), "a", "1", 0).Err())
-	must(t, s.DB.Wait(t.Context(), 2, Deadline).Err())
+	must(t, s.Replicated())
 	must(t, s.Sever())
 	must(t, s.DB.Set(t.Context(), "a", "2", 0).Err())
 	old, err := s.KillMaster()
