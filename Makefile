@@ -46,7 +46,7 @@ integration: deps ## tests of the built gateway against a real Redis only
 	$(INTEGRATION)
 
 .PHONY: chaos
-chaos: deps ## faults for TIME (5m) by SEED (0: random) on TOPOLOGY (all, single, sentinel, cluster), and proof that no event was lost
+chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
 	go test -race -count=1 -timeout 0 -v ./test/integration/chaos -run '^TestChaos$$' \
 		-args -chaos.seed=$(SEED) -chaos.time=$(TIME) -chaos.topology=$(TOPOLOGY)
 

@@ -22,6 +22,7 @@ const (
 	gapTwice     kindOfViolation = "gap-twice"     // two between two events
 	gapUnfounded kindOfViolation = "gap-unfounded" // lost, where nothing loses data
 	lossUntold   kindOfViolation = "loss-untold"   // others saw an event that Redis lost, this client was not told
+	lossInexact  kindOfViolation = "loss-inexact"  // it was told at that place, but of less than was lost
 	resumedWrong kindOfViolation = "resumed-wrong" // a stream began elsewhere than its cursor said
 	refused      kindOfViolation = "refused"       // a browser would give up for ever
 
@@ -254,22 +255,52 @@ func (r *reader) trimGap(it item) {
 // untold looks for events that Redis lost, that others saw, and that this
 // client was not told of. What nobody saw nobody can tell of.
 func (r *reader) untold(heard map[position]bool) {
-	var untold []position
+	told := func(at position) bool {
+		return slices.ContainsFunc(r.gaps, func(g item) bool {
+			return g.from.less(at) && !g.to.less(at) || g.to.less(g.from) && g.to.less(at)
+		})
+	}
+	var untold, inexact []position
 	for _, at := range r.lost {
-		if !heard[at] || !r.start.less(at) || r.saw[at] {
-			continue
-		}
-		if !slices.ContainsFunc(r.gaps, func(g item) bool { return !g.to.less(at) && g.from.less(at) || g.to.less(g.from) && g.to.less(at) }) {
+		switch {
+		case !heard[at] || !r.start.less(at) || r.saw[at] || told(at):
+		case r.warned(at):
+			inexact = append(inexact, at)
+		default:
 			untold = append(untold, at)
 		}
 	}
 	if len(untold) > 0 {
-		r.index = slices.IndexFunc(r.items, func(i item) bool { return i.what == event && i.ms > untold[0].ms })
-		if r.index < 0 {
-			r.index = len(r.items) - 1
-		}
+		r.index = r.behind(untold[0])
 		r.bad(lossUntold, "Redis lost %s, which others had seen", r.show(untold))
 	}
+	if len(inexact) > 0 {
+		r.index = r.behind(inexact[0])
+		r.bad(lossInexact, "Redis lost %s, which others had seen, and the gap in that place does not cover them", r.show(inexact))
+	}
+}
+
+// warned tells whether the client got a gap for a loss in the place where the
+// event at a position is missing.
+func (r *reader) warned(at position) bool {
+	for i := r.behind(at); i >= 0 && i < len(r.items); i-- {
+		switch {
+		case r.items[i].what == gap && r.items[i].reason == "lost":
+			return true
+		case r.items[i].what == event && r.items[i].ms < at.ms:
+			return false
+		}
+	}
+	return false
+}
+
+// behind is the first event behind a position, or the end.
+func (r *reader) behind(at position) int {
+	i := slices.IndexFunc(r.items, func(i item) bool { return i.what == event && i.ms > at.ms })
+	if i < 0 {
+		i = len(r.items) - 1
+	}
+	return i
 }
 
 func (r *reader) show(of []position) string {

@@ -247,7 +247,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // settled proves the round as soon as nothing more is to be expected, and once
 // more a moment later, when a late duplicate would have come.
 func (r *round) settled() ([]violation, error) {
-	mayStillCome := func(v violation) bool { return v.kind == unfinished || v.kind == lossUntold }
+	mayStillCome := func(v violation) bool {
+		return v.kind == unfinished || v.kind == lossUntold || v.kind == lossInexact
+	}
 	for end := time.Now().Add(r.config.Patience); ; time.Sleep(quiet) {
 		found, err := r.prove()
 		if err != nil {
