@@ -2,12 +2,15 @@
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 10s
+SEED        ?= 0
+TIME        ?= 5m
+TOPOLOGY    ?= all
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # npm packages may bring Go files along, which are not ours.
 GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
 PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
-UNIT         = $(filter-out %/test/integration %/test/integration/harness,$(PACKAGES))
+UNIT         = $(filter-out %/test/integration %/test/integration/harness %/test/integration/chaos,$(PACKAGES))
 # Integration tests wait more than they compute.
 INTEGRATION  = go test -race -count=1 -parallel 8 -timeout 15m ./test/integration/...
 
@@ -41,6 +44,11 @@ unit: ## unit tests only
 .PHONY: integration
 integration: deps ## tests of the built gateway against a real Redis only
 	$(INTEGRATION)
+
+.PHONY: chaos
+chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
+	go test -race -count=1 -timeout 0 -v ./test/integration/chaos -run '^TestChaos$$' \
+		-args -chaos.seed=$(SEED) -chaos.time=$(TIME) -chaos.topology=$(TOPOLOGY)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

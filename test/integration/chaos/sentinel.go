@@ -1,0 +1,60 @@
+package chaos
+
+import (
+	"errors"
+	"time"
+
+	"realtime-gateway/test/integration/harness"
+)
+
+// sentinel is a master with a replica and three Sentinels. Replication waits
+// for nobody, so every failover may lose what was acknowledged last.
+func sentinel(w *world, dir string) (func(int) string, error) {
+	s, err := harness.NewSentinel(dir, harness.SentinelOptions{})
+	w.closers = append(w.closers, s.Close)
+	if err != nil {
+		return nil, err
+	}
+	w.db = s.DB
+	// killed leaves the master dead until another one is chosen.
+	killed := func() (func() error, error) {
+		old, err := s.KillMaster()
+		return func() error {
+			_, err := s.WaitMaster(old)
+			return errors.Join(err, old.Start(), follows(old))
+		}, err
+	}
+	w.faults = append(w.faults,
+		fault{name: "master killed", lane: serverLane, longest: time.Second, loses: true, rare: true, begin: func(int) (func() error, error) {
+			return killed()
+		}},
+		fault{name: "master killed behind its replica", lane: serverLane, longest: time.Second, loses: true, rare: true, begin: func(int) (func() error, error) {
+			if err := s.Sever(); err != nil {
+				return nil, err
+			}
+			time.Sleep(time.Second) // of events that will be lost
+			return killed()
+		}},
+		// It goes on as a master that nobody follows, until the Sentinels see it.
+		fault{name: "master stopped", lane: serverLane, longest: time.Second, loses: true, rare: true, begin: func(int) (func() error, error) {
+			old, err := s.Master()
+			if err != nil {
+				return nil, err
+			}
+			return func() error {
+				_, err := s.WaitMaster(old)
+				return errors.Join(err, old.Thaw(), follows(old))
+			}, old.Freeze()
+		}},
+		fault{name: "failover", lane: serverLane, loses: true, rare: true, begin: func(int) (func() error, error) {
+			old, err := s.Master()
+			if err != nil {
+				return nil, err
+			}
+			_, err = s.Failover()
+			return func() error { return follows(old) }, err
+		}},
+	)
+	w.faults = append(w.faults, serverFaults(w, func(int) (*harness.Redis, error) { return s.Master() })...)
+	return func(int) string { return s.URL() }, nil
+}
