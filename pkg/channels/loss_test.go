@@ -240,3 +240,21 @@ func TestAnEmptiedRedis(t *testing.T) {
 		back.want("4")
 	})
 }
+
+// Before a loss is recorded, what is missing looks as if it were trimmed.
+func TestALossBetweenAPositionAndTheLog(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publish("a", "1")
+		c.want("1")
+		cursor := c.cursor()
+		s.publish("a", "2")
+		other := s.replica(t, policies(t, history))
+		other.connect(t, Request{Channel: "a"})
+		s.lose("a", 1)
+		back := other.resume(t, cursor, "a")
+		back.now() // asks for a page
+		time.Sleep(3 * time.Second)
+		back.want("gap lost(0)")
+	})
+}
