@@ -258,3 +258,24 @@ func TestALossBetweenAPositionAndTheLog(t *testing.T) {
 		back.want("gap lost(0)")
 	})
 }
+
+// it, is not told again when another replica records the loss.
+func TestALossThatIsRecordedAfterItWasTold(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		s.lose("a", 1)
+		time.Sleep(time.Millisecond)
+		back := s.replica(t, policies(t, history)).resume(t, c.cursor(), "a")
+		back.want("gap lost(0)")
+		s.publish("a", "3")
+		back.want("3")
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := back.now(); got != nil {
+			t.Errorf("told again: %v", got)
+		}
+		c.want("gap lost(0)", "3")
+	})
+}

@@ -177,6 +177,8 @@ func (s *subscription) place() bool {
 		to = t.log.at(index - 1).Position
 	}
 	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos})
+	// Another replica may know of it too, and record it later.
+	s.told = &Loss{After: to, Upto: s.pos}
 	s.pos = to
 	return true
 }
