@@ -65,7 +65,12 @@ func (f *fill) read(events []Event) (all bool) {
 		if !t.ends(first) {
 			// Another event at the same position: what led there is another
 			// history, and nobody knows from where on.
-			t.lose(Loss{Upto: after})
+			known := Loss{Upto: after}
+			if last := t.log.at(t.log.next() - 1); last.prev == first.Prev {
+				known.After = first.Prev // it is the last one alone
+			}
+			t.log.lose(known)
+			t.toRecord(Loss{Upto: after})
 			t.push(t.lossEntry(*t.lost))
 		}
 		events = events[1:]
@@ -86,13 +91,18 @@ func (t *topic) ends(e *Event) bool {
 	if len(t.log.entries) == 0 {
 		return true // the log begins here
 	}
-	last := t.log.at(t.log.next() - 1)
-	return last.Gap != nil || last.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(last.Encoded.Frame))
+	return t.is(t.log.at(t.log.next()-1), e)
 }
 
 // lose notes that the stream does not have what was delivered.
 func (t *topic) lose(l Loss) {
 	t.log.lose(l)
+	t.toRecord(l)
+}
+
+// toRecord has a loss recorded, together with those whose records it took.
+func (t *topic) toRecord(l Loss) {
+	l.After = t.log.recorded(l)
 	if t.lost == nil || t.lost.Upto.Less(l.Upto) {
 		t.lost = &l
 	}
@@ -159,7 +169,7 @@ func (t *topic) join(covered int) bool {
 		switch {
 		case e.Prev == t.log.end && t.log.end.Less(e.Position):
 			t.push(t.entry(e))
-		case i < covered, !t.log.end.Less(e.Position) && t.log.holds(e):
+		case i < covered, !t.log.end.Less(e.Position) && t.holds(e):
 		default:
 			t.pending = t.pending[i:]
 			return false

@@ -131,17 +131,14 @@ func (l *log) lose(lost Loss) {
 	}
 }
 
-// holds tells whether an announced event is one that this log has, or had
-// before it was shortened, and not another one at a position that Redis gave
-// twice or that lies between two of the log's.
-func (l *log) holds(e *Event) bool {
-	if !l.start.Less(e.Position) {
-		return true
+// recorded returns from where on events are lost, when with these also the
+// records of earlier losses are: not everybody has been told of those.
+func (l *log) recorded(lost Loss) Position {
+	after := lost.After
+	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {
+		if e := l.entries[i]; e.lost != nil && !lost.Upto.Less(e.Position) && e.lost.After.Less(after) {
+			after = e.lost.After
+		}
 	}
-	index, exact := l.find(e.Position)
-	if !exact {
-		return false
-	}
-	at := l.at(index - 1)
-	return at.Gap != nil || at.prev == e.Prev
+	return after
 }

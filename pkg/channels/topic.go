@@ -116,12 +116,28 @@ func (t *topic) announced(e Event) {
 		t.pending = append(t.pending, e)
 	case e.Prev == t.log.end && t.log.end.Less(e.Position):
 		t.accept(&e)
-	case !t.log.end.Less(e.Position) && t.log.holds(&e):
+	case !t.log.end.Less(e.Position) && t.holds(&e):
 		// Read from the stream already, or delivered twice by Redis.
 	default:
 		t.pending = append(t.pending, e)
 		t.miss()
 	}
+}
+
+// holds tells whether an announced event is one that the log has, or had
+// before it was shortened, and not another one at a position that Redis gave
+// twice or that lies between two of the log's.
+func (t *topic) holds(e *Event) bool {
+	if !t.log.start.Less(e.Position) {
+		return true
+	}
+	index, exact := t.log.find(e.Position)
+	return exact && t.is(t.log.at(index-1), e)
+}
+
+// is tells whether an entry of the log was made of this event.
+func (t *topic) is(at *Entry, e *Event) bool {
+	return at.Gap != nil || at.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
 }
 
 // accept appends a live event and wakes who waits for it.
