@@ -122,6 +122,17 @@ func (l *log) find(p Position) (index int64, exact bool) {
 	return l.first + int64(i), false
 }
 
+// keeps tells whether an event of this position is here, and in Redis too as
+// far as is known.
+func (l *log) keeps(p Position) bool {
+	index, exact := l.find(p)
+	if !exact || index == l.first {
+		return false
+	}
+	e := l.at(index - 1)
+	return e.Gap == nil && !e.gone
+}
+
 // lose marks what Redis has lost.
 func (l *log) lose(lost Loss) {
 	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {

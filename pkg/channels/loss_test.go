@@ -315,7 +315,9 @@ func TestTheRecordOfALossIsLost(t *testing.T) {
 		other.setDown(false)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		deaf.want("3", "gap lost(0)")
+		if gaps := deaf.gaps(); len(gaps) != 1 || gaps[0].From != from {
+			t.Errorf("gaps %+v, want one from %v", gaps, from)
+		}
 		if e := s.streams["a"].entries; e[len(e)-1].Lost.After != from {
 			t.Errorf("recorded is %+v, want it from %v", e[len(e)-1].Lost, from)
 		}
@@ -337,5 +339,26 @@ func TestWhoComesBackToAPositionGivenTwice(t *testing.T) {
 		r.setDown(false)
 		c.want("gap lost(0)")
 		r.resume(t, away.cursor(), "a").want("2", "gap lost(0)")
+	})
+}
+
+// The new master's clock is behind, and what it published lies between what
+// was lost: nobody can tell from where on.
+func TestALossAmongPositions(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publish("a", "1")
+		first := s.publish("a", "2", func(e *Event) { e.Position.Seq += 10 })
+		s.publish("a", "3", func(e *Event) { e.Position.Seq += 20 })
+		c.want("1", "2", "3")
+		r.setDown(true)
+		s.lose("a", 2)
+		s.publish("a", "4", func(e *Event) { e.Position.Seq += 15 })
+		r.setDown(false)
+		c.want("gap lost(0)")
+		e := s.streams["a"].entries
+		if lost := e[len(e)-1].Lost; lost == nil || !lost.After.Less(first) {
+			t.Errorf("recorded is %+v, want it from before %v", lost, first)
+		}
 	})
 }

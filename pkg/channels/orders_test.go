@@ -25,10 +25,10 @@ type theme struct {
 }
 
 var themes = []theme{
-	{name: "join", size: 100, replicas: 1, clients: []int{0}, begin: "p", steps: "pxldDBCahHk", depth: 6, short: 4},
+	{name: "join", size: 100, replicas: 1, clients: []int{0}, begin: "p", steps: "pxldDBCahHk", depth: 5, short: 4},
 	{name: "loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", depth: 5, short: 4},
-	{name: "trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", depth: 6, short: 4},
-	{name: "resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNFmf1", depth: 6, short: 4},
+	{name: "trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", depth: 5, short: 4},
+	{name: "resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNFmf1", depth: 5, short: 4},
 	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 5, short: 4},
 }
 
@@ -211,7 +211,8 @@ func TestEveryOrder(t *testing.T) {
 		}
 		t.Run(th.name, func(t *testing.T) {
 			if only != "" {
-				th.report(t, sequence)
+				_, problems := th.run(t, sequence)
+				th.report(t, sequence, problems)
 				return
 			}
 			t.Parallel()
@@ -227,7 +228,7 @@ func TestEveryOrder(t *testing.T) {
 						sequence := prefix + th.steps[i:i+1]
 						taken, problems := th.run(t, sequence)
 						if total++; problems != nil {
-							th.report(t, sequence)
+							th.report(t, sequence, problems)
 							t.Fatalf("again with: go test -run TestEveryOrder ./pkg/channels -model.sequence=%s:%s", th.name, sequence)
 						}
 						if taken == len(sequence) {
@@ -242,9 +243,8 @@ func TestEveryOrder(t *testing.T) {
 	}
 }
 
-// report runs a sequence and says in words what is wrong.
-func (th *theme) report(t *testing.T, sequence string) {
-	_, problems := th.run(t, sequence)
+// report says in words what is wrong with a sequence.
+func (th *theme) report(t *testing.T, sequence string, problems []string) {
 	if problems == nil {
 		return
 	}

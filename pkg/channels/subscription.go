@@ -45,6 +45,7 @@ type subscription struct {
 	needFill uint64   // the fill after which a position beyond the log counts as lost
 	gap      *Gap     // to be given before the next event
 	told     *Loss    // of what Redis lost, the last that was given
+	read     Position // of the last event that came from a page
 }
 
 // take appends what is ready to out, as long as there is room. Called
@@ -76,7 +77,11 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 				return out, nil
 			}
 			for s.pageAt < len(s.page.entries) && r.left() {
-				out = s.give(now, at, s.page.entries[s.pageAt], out, r)
+				e := s.page.entries[s.pageAt]
+				out = s.give(now, at, e, out, r)
+				if e.Gap == nil {
+					s.read = e.Position
+				}
 				s.pageAt++
 			}
 			if s.pageAt == len(s.page.entries) {
@@ -263,7 +268,8 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		if e.lost != nil {
 			s.told = e.lost
 			// What followed the loss may have come before the record of it.
-			if e.lost.Upto.Less(s.pos) && e.lost.After.Less(s.pos) {
+			followed := e.lost.Upto.Less(s.pos) || s.pos == s.read || s.topic.log.keeps(s.pos)
+			if followed && e.lost.After.Less(s.pos) {
 				gap.From = e.lost.After
 			}
 		}
