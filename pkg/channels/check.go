@@ -11,7 +11,7 @@ const checkBatch = 256
 
 // maxRenewal is the longest that a stream in use goes without having its life
 // renewed, its old events trimmed and its last position compared.
-const maxRenewal = 5 * time.Minute
+const maxRenewal = time.Minute
 
 // check looks behind every log's end in its stream, which finds an announcement
 // that was lost and had no successor. It costs Redis one XRANGE for each
@@ -59,7 +59,7 @@ func (h *Hub) toCheck() (look, renew []*topic) {
 		t.mu.Lock()
 		switch {
 		case !t.policy.History() || !t.joined || !t.heard:
-		case now.Sub(t.renewed) < min(t.policy.HistoryTTL/4, maxRenewal):
+		case now.Sub(t.renewed) < min(t.policy.HistoryTTL/4, h.renewal):
 			look = append(look, t)
 		default:
 			renew = append(renew, t)

@@ -35,7 +35,7 @@ type Loss struct{ After, Upto Position }
 
 // covers tells whether who has been told of l need not be told of other.
 func (l *Loss) covers(other *Loss) bool {
-	return l != nil && l.After == other.After && !l.Upto.Less(other.Upto)
+	return l != nil && !other.After.Less(l.After) && !l.Upto.Less(other.Upto)
 }
 
 // Reserved event types begin with ReservedPrefix: the gateway speaks to

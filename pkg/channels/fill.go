@@ -68,11 +68,26 @@ func (f *fill) read(events []Event) (all bool) {
 		if !t.ends(first) {
 			// Another event at the same position: what led there is another
 			// history, and nobody knows from where on.
-			t.lose(Loss{Upto: after})
+			known := Loss{Upto: after}
+			if last := t.log.at(t.log.next() - 1); last.prev == first.Prev {
+				known.After = first.Prev // it is the last one alone
+			}
+			t.log.lose(known)
+			t.toRecord(Loss{Upto: after})
 			t.push(t.lossEntry(*t.lost))
 		}
 		events = events[1:]
-	} else if !first.Foreign && first.Lost == nil && first.Prev.Less(after) {
+	} else if first.Lost != nil {
+		if first.Prev != after {
+			// Another replica has recorded it. What the stream ended with before the
+			// record has survived.
+			lost := *first.Lost
+			if first.Prev.Less(lost.Upto) {
+				lost.After = highest(lost.After, first.Prev)
+			}
+			t.log.lose(lost)
+		}
+	} else if !first.Foreign && first.Prev.Less(after) {
 		t.lose(Loss{After: first.Prev, Upto: after})
 	}
 	for _, e := range t.chain(after, events) {
@@ -89,13 +104,23 @@ func (t *topic) ends(e *Event) bool {
 	if len(t.log.entries) == 0 {
 		return true // the log begins here
 	}
-	last := t.log.at(t.log.next() - 1)
-	return last.Gap != nil || last.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(last.Encoded.Frame))
+	return t.is(t.log.at(t.log.next()-1), e)
 }
 
 // lose notes that the stream does not have what was delivered.
 func (t *topic) lose(l Loss) {
 	t.log.lose(l)
+	if _, known := t.log.find(l.After); !known {
+		// The stream may have another history, of which it cannot be said where it
+		// began: with positions between those that it has lost, or before.
+		l.After = Position{}
+	}
+	t.toRecord(l)
+}
+
+// toRecord has a loss recorded, together with those whose records it took.
+func (t *topic) toRecord(l Loss) {
+	l.After = t.log.recorded(l)
 	if t.lost == nil || t.lost.Upto.Less(l.Upto) {
 		t.lost = &l
 	}
@@ -120,13 +145,8 @@ func (f *fill) topped(top Position) (settled bool) {
 		return true
 	case top.Less(after) && !f.refused:
 		// Redis forgot positions that clients know: the record of that is going to
-		// be the stream's end. A top that this log does not know may be of another
-		// history, of which it cannot be said where it begins.
-		l := Loss{Upto: after}
-		if _, known := t.log.find(top); known {
-			l.After = top
-		}
-		t.lose(l)
+		// be the stream's end.
+		t.lose(Loss{After: top, Upto: after})
 		return false
 	case top.Less(after):
 		// It cannot be recorded, so this log goes back to where the stream is.
@@ -167,7 +187,7 @@ func (t *topic) join(covered int) bool {
 		switch {
 		case e.Prev == t.log.end && t.log.end.Less(e.Position):
 			t.push(t.entry(e))
-		case i < covered, !t.log.end.Less(e.Position) && t.log.holds(e):
+		case i < covered, !t.log.end.Less(e.Position) && t.holds(e):
 		default:
 			t.pending = t.pending[i:]
 			return false

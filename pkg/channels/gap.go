@@ -31,6 +31,11 @@ func (g *Gap) join(next *Gap) {
 	if g.To.Less(next.To) {
 		g.To = next.To
 	}
+	if next.Reason == GapLost {
+		// A stream that has lost its end looks like one that was trimmed, until
+		// the loss is recorded.
+		g.Reason = GapLost
+	}
 	if g.Count > 0 && next.Count > 0 {
 		g.Count += next.Count
 	} else {

@@ -38,6 +38,7 @@ type Hub struct {
 	encode   func(string, *Event) Encoded
 	linger   time.Duration
 	interval time.Duration
+	renewal  time.Duration
 	hooks    Hooks
 	log      *slog.Logger
 	now      func() time.Time
@@ -60,7 +61,7 @@ func NewHub(o Options) *Hub {
 	h := &Hub{
 		broker: o.Broker, policies: o.Policies, encode: o.Encode,
 		linger: o.Linger, interval: o.CheckInterval, hooks: o.Hooks, log: o.Logger, now: o.Now,
-		topics: make(map[string]*topic),
+		renewal: maxRenewal, topics: make(map[string]*topic),
 	}
 	h.fills.hub = h
 	if h.linger == 0 {

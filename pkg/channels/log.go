@@ -122,6 +122,17 @@ func (l *log) find(p Position) (index int64, exact bool) {
 	return l.first + int64(i), false
 }
 
+// keeps tells whether an event of this position is here, and in Redis too as
+// far as is known.
+func (l *log) keeps(p Position) bool {
+	index, exact := l.find(p)
+	if !exact || index == l.first {
+		return false
+	}
+	e := l.at(index - 1)
+	return e.Gap == nil && !e.gone
+}
+
 // lose marks what Redis has lost.
 func (l *log) lose(lost Loss) {
 	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {
@@ -131,17 +142,14 @@ func (l *log) lose(lost Loss) {
 	}
 }
 
-// holds tells whether an announced event is one that this log has, and not
-// another one at a position that Redis gave twice or that lies between two of
-// the log's, or before it.
-func (l *log) holds(e *Event) bool {
-	index, exact := l.find(e.Position)
-	if !exact {
-		return false
+// recorded returns from where on events are lost, when with these also the
+// records of earlier losses are: not everybody has been told of those.
+func (l *log) recorded(lost Loss) Position {
+	after := lost.After
+	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {
+		if e := l.entries[i]; e.lost != nil && !lost.Upto.Less(e.Position) && e.lost.After.Less(after) {
+			after = e.lost.After
+		}
 	}
-	if index == l.first {
-		return true
-	}
-	at := l.at(index - 1)
-	return at.Gap != nil || at.prev == e.Prev
+	return after
 }

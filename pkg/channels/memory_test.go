@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -18,7 +19,18 @@ type store struct {
 	size    int           // as historySize
 	ttl     time.Duration // as historyTTL
 	reads   int           // how often anything was read
+	hold    moment        // when calls are held
+	held    []chan struct{}
 }
+
+// moment is when a call is held until the test lets it go on.
+type moment int
+
+const (
+	never   moment = iota
+	looking        // before it looks at the store
+	telling        // when it has looked, and before it is answered
+)
 
 type stream struct {
 	entries []Event
@@ -57,10 +69,35 @@ func (s *store) publish(channel, payload string, change ...func(*Event)) Positio
 	st.entries = append(st.entries, e)
 	s.trimLocked(st)
 	s.mu.Unlock()
+	s.announce(channel, e)
+	return e.Position
+}
+
+func (s *store) announce(channel string, e Event) {
 	for _, b := range s.hearing(channel) {
+		if s.isLate(b, channel, e) {
+			continue
+		}
 		b.hub.Announced(channel, e)
 	}
-	return e.Position
+}
+
+// announcement is one that is still on its way.
+type announcement struct {
+	channel string
+	event   Event
+}
+
+// isLate keeps the announcement back where the broker's next one is to be late.
+func (s *store) isLate(b *memory, channel string, e Event) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.delay == 0 {
+		return false
+	}
+	b.delay--
+	b.late = append(b.late, announcement{channel, e})
+	return true
 }
 
 // hearing returns who hears the next announcement.
@@ -91,11 +128,54 @@ func (s *store) lose(channel string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stream(channel)
-	st.entries = st.entries[:len(st.entries)-n]
-	st.top = Position{}
-	if m := len(st.entries); m > 0 {
-		st.top = st.entries[m-1].Position
+	for ; n > 0 && len(st.entries) > 0; n-- {
+		last := len(st.entries) - 1
+		st.top = st.entries[last].Prev
+		st.entries = st.entries[:last:last]
 	}
+}
+
+// trim leaves the newest n events.
+func (s *store) trim(channel string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stream(channel)
+	st.entries = st.entries[max(0, len(st.entries)-n):]
+}
+
+// flush removes everything, as FLUSHALL does.
+func (s *store) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.streams)
+}
+
+// pause holds a call, if calls are held at this moment.
+func (s *store) pause(ctx context.Context, at moment) {
+	s.mu.Lock()
+	if s.hold != at {
+		s.mu.Unlock()
+		return
+	}
+	gate := make(chan struct{})
+	s.held = append(s.held, gate)
+	s.mu.Unlock()
+	select {
+	case <-gate:
+	case <-ctx.Done():
+	}
+}
+
+// release lets the call go on that has been held for longest.
+func (s *store) release() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) == 0 {
+		return false
+	}
+	close(s.held[0])
+	s.held = s.held[1:]
+	return true
 }
 
 func (s *store) readCount() int {
@@ -114,6 +194,9 @@ type memory struct {
 	confirmed  map[string]bool
 	down       bool // the connection to Redis is gone
 	drop       int  // so many announcements are lost without anyone's noticing
+	delay      int  // so many announcements are kept in late
+	late       []announcement
+	unhurried  bool // subscriptions are confirmed by the test
 	unconfirms int
 	err        error // of every call
 	unmarkable bool  // streams take no record of a loss
@@ -140,7 +223,7 @@ func (b *memory) Subscribe(channel string, _ bool) {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
 	b.wanted[channel] = true
-	if !b.down {
+	if !b.down && !b.unhurried {
 		go b.confirm(channel)
 	}
 }
@@ -173,18 +256,35 @@ func (b *memory) Ready() bool {
 
 // setDown cuts or restores the connection to Redis.
 func (b *memory) setDown(down bool) {
-	b.store.mu.Lock()
-	b.down = down
-	var list []string
-	for c := range b.wanted {
-		list = append(list, c)
-		b.confirmed[c] = false
-	}
-	b.store.mu.Unlock()
 	if down {
-		b.hub.Deaf(list)
+		b.cut()
 		return
 	}
+	b.restore()
+	b.confirmAll()
+}
+
+func (b *memory) cut() {
+	b.store.mu.Lock()
+	b.down = true
+	list := slices.Sorted(maps.Keys(b.wanted))
+	clear(b.confirmed)
+	b.store.mu.Unlock()
+	b.hub.Deaf(list)
+}
+
+// restore lets calls through again; no subscription stands yet.
+func (b *memory) restore() {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	b.down, b.unhurried = false, true
+}
+
+func (b *memory) confirmAll() {
+	b.store.mu.Lock()
+	b.unhurried = false
+	list := slices.Sorted(maps.Keys(b.wanted))
+	b.store.mu.Unlock()
 	for _, c := range list {
 		b.confirm(c)
 	}
@@ -192,7 +292,7 @@ func (b *memory) setDown(down bool) {
 
 var errDown = errors.New("redis is away")
 
-// ask runs one call.
+// ask runs one call, or a part of one.
 func (b *memory) ask(_ context.Context, what func() error) error {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
@@ -244,6 +344,8 @@ func (b *memory) Tops(ctx context.Context, names []string) []Top {
 }
 
 func (b *memory) each(ctx context.Context, names []string, top func(string) Position) []Top {
+	b.store.pause(ctx, looking)
+	defer b.store.pause(ctx, telling)
 	tops := make([]Top, len(names))
 	for i, name := range names {
 		tops[i].Err = b.ask(ctx, func() error {
@@ -255,6 +357,8 @@ func (b *memory) each(ctx context.Context, names []string, top func(string) Posi
 }
 
 func (b *memory) Tails(ctx context.Context, requests []TailRequest) []Tail {
+	b.store.pause(ctx, looking)
+	defer b.store.pause(ctx, telling)
 	tails := make([]Tail, len(requests))
 	for i, r := range requests {
 		tails[i].Err = b.ask(ctx, func() error {
@@ -270,6 +374,8 @@ func (b *memory) Tails(ctx context.Context, requests []TailRequest) []Tail {
 }
 
 func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marked bool, err error) {
+	b.store.pause(ctx, looking)
+	defer b.store.pause(ctx, telling)
 	var mark Event
 	err = b.ask(ctx, func() error {
 		if b.unmarkable {
@@ -282,6 +388,12 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 				return nil
 			}
 		}
+		for _, e := range st.entries {
+			if e.Position == lost.Upto && !lost.After.IsZero() {
+				marked = false
+				return nil
+			}
+		}
 		mark = Event{Position: after(highest(st.top, lost.Upto)), Prev: st.top, Lost: &lost}
 		st.top = mark.Position
 		st.entries = append(st.entries, mark)
@@ -289,14 +401,14 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 		return nil
 	})
 	if mark.Lost != nil {
-		for _, to := range b.store.hearing(channel) {
-			to.hub.Announced(channel, mark)
-		}
+		b.store.announce(channel, mark)
 	}
 	return marked, err
 }
 
 func (b *memory) Read(ctx context.Context, channel string, after Position, limit int) (list []Event, err error) {
+	b.store.pause(ctx, looking)
+	defer b.store.pause(ctx, telling)
 	err = b.read(ctx, func() error {
 		for _, e := range b.store.stream(channel).entries {
 			if after.Less(e.Position) && len(list) < limit {
@@ -309,6 +421,8 @@ func (b *memory) Read(ctx context.Context, channel string, after Position, limit
 }
 
 func (b *memory) Newest(ctx context.Context, channel string, limit int) (list []Event, err error) {
+	b.store.pause(ctx, looking)
+	defer b.store.pause(ctx, telling)
 	err = b.read(ctx, func() error {
 		entries := b.store.stream(channel).entries
 		list = slices.Clone(entries[max(0, len(entries)-limit):])
@@ -337,6 +451,7 @@ func (s *store) replica(t *testing.T, policies Policies, change ...func(*Options
 		c(&o)
 	}
 	b.hub = NewHub(o)
+	b.hub.renewal = 1500 * time.Millisecond // every other check, so that a test need not last
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -88,7 +88,7 @@ func runModel(t *testing.T, seed uint64) {
 				r.setDown(false)
 			}
 		}
-		time.Sleep(5 * time.Second) // several checks of the tops
+		time.Sleep(5 * time.Second) // several checks, and a renewal
 		synctest.Wait()
 		for i, c := range clients {
 			for idle := 0; idle < 2; idle++ { // the first may have asked for a page

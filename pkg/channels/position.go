@@ -2,6 +2,7 @@ package channels
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,14 @@ func (p Position) String() string {
 // Less tells whether p comes before q.
 func (p Position) Less(q Position) bool {
 	return p.Millis < q.Millis || p.Millis == q.Millis && p.Seq < q.Seq
+}
+
+// before is the last position there could be before p.
+func (p Position) before() Position {
+	if p.Seq > 0 {
+		return Position{p.Millis, p.Seq - 1}
+	}
+	return Position{p.Millis - 1, math.MaxUint64}
 }
 
 func highest(p, q Position) Position {

@@ -45,6 +45,7 @@ type subscription struct {
 	needFill uint64   // the fill after which a position beyond the log counts as lost
 	gap      *Gap     // to be given before the next event
 	told     *Loss    // of what Redis lost, the last that was given
+	read     Position // of the last event that came from a page
 }
 
 // take appends what is ready to out, as long as there is room. Called
@@ -76,7 +77,11 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 				return out, nil
 			}
 			for s.pageAt < len(s.page.entries) && r.left() {
-				out = s.give(now, at, s.page.entries[s.pageAt], out, r)
+				e := s.page.entries[s.pageAt]
+				out = s.give(now, at, e, out, r)
+				if e.Gap == nil {
+					s.read = e.Position
+				}
 				s.pageAt++
 			}
 			if s.pageAt == len(s.page.entries) {
@@ -177,6 +182,8 @@ func (s *subscription) place() bool {
 		to = t.log.at(index - 1).Position
 	}
 	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos})
+	// Another replica may know of it too, and record it later.
+	s.told = &Loss{After: to, Upto: s.pos}
 	s.pos = to
 	return true
 }
@@ -261,10 +268,10 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		if e.lost != nil {
 			// It stands for all that was lost up to here.
 			s.told = &Loss{After: e.lost.After, Upto: highest(e.lost.Upto, e.Position)}
-			// Events that followed the loss, but came before the record of it, may
-			// lie before this position: with the clock of a new master behind.
-			late := e.lost.Upto.Less(s.pos) || e.lost.After.Less(e.prev)
-			if late && e.lost.After.Less(s.pos) {
+			// What followed the loss may have come before the record of it, and with
+			// the clock of a new master behind, lie before this position.
+			followed := e.lost.Upto.Less(s.pos) || s.pos == s.read || s.topic.log.keeps(s.pos) || e.lost.After.Less(e.prev)
+			if followed && e.lost.After.Less(s.pos) {
 				gap.From = e.lost.After
 			}
 		}

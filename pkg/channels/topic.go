@@ -112,12 +112,25 @@ func (t *topic) announced(e Event) {
 		t.waiting += len(e.Payload)
 	case e.Prev == t.log.end && t.log.end.Less(e.Position):
 		t.accept(&e)
-	case !t.log.end.Less(e.Position) && t.log.holds(&e):
+	case !t.log.end.Less(e.Position) && t.holds(&e):
 		// Read from the stream already, or delivered twice by Redis.
 	default:
 		t.pending = append(t.pending, e)
 		t.miss()
 	}
+}
+
+// holds tells whether an announced event is one that the log has, and not
+// another one at a position that Redis gave twice or that lies between two of
+// the log's, or before it.
+func (t *topic) holds(e *Event) bool {
+	index, exact := t.log.find(e.Position)
+	return exact && (index == t.log.first || t.is(t.log.at(index-1), e))
+}
+
+// is tells whether an entry of the log was made of this event.
+func (t *topic) is(at *Entry, e *Event) bool {
+	return at.Gap != nil || at.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
 }
 
 // accept appends a live event and wakes who waits for it.
@@ -132,9 +145,6 @@ func (t *topic) accept(e *Event) {
 func (t *topic) push(e *Entry) {
 	if e.Gap == nil && t.hub.hooks.EventIn != nil {
 		t.hub.hooks.EventIn()
-	}
-	if e.lost != nil {
-		t.log.lose(*e.lost)
 	}
 	t.log.append(e)
 	limit := t.logCap()
@@ -196,7 +206,7 @@ func (t *topic) chain(after Position, events []Event) []*Entry {
 			if gap.lost != nil {
 				// It stands for all that was lost before this event, also where a
 				// record that comes later knows of more.
-				gap.lost.Upto = e.Position
+				gap.lost.Upto, gap.Gap.To = e.Position, e.Position.before()
 			}
 			entries = append(entries, gap)
 		}
