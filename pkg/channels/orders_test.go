@@ -29,7 +29,7 @@ var themes = []theme{
 	{name: "loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", depth: 5, short: 4},
 	{name: "trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", depth: 5, short: 4},
 	{name: "resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNFmf1", depth: 5, short: 4},
-	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 5, short: 4},
+	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 4},
 }
 
 // A step of a sequence does something and reports whether it did.

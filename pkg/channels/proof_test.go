@@ -85,7 +85,7 @@ func between(tt *truth, later []given, from, to int, gaps []given) (problems []s
 			}
 		}
 		for _, g := range later {
-			if g.gap != nil && f.lost && g.gap.Reason == GapLost && g.covers(f) {
+			if g.gap != nil && (f.lost || f.behind) && g.gap.Reason == GapLost && g.covers(f) {
 				covered = true
 			}
 		}
