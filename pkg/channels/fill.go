@@ -110,9 +110,8 @@ func (t *topic) ends(e *Event) bool {
 // lose notes that the stream does not have what was delivered.
 func (t *topic) lose(l Loss) {
 	t.log.lose(l)
-	if _, known := t.log.find(l.After); !known {
-		// The stream may have another history, of which it cannot be said where it
-		// began: with positions between those that it has lost, or before.
+	if _, known := t.log.find(l.After); !known && t.log.start.Less(l.After) {
+		// The stream went on with positions between those that it has lost.
 		l.After = Position{}
 	}
 	t.toRecord(l)

@@ -384,7 +384,7 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 		marked = true
 		st := b.store.stream(channel)
 		for _, e := range st.entries {
-			if e.Lost != nil && lost.Upto.Less(e.Position) && !e.Lost.Upto.Less(lost.Upto) {
+			if e.Lost != nil && lost.Upto.Less(e.Position) && !e.Lost.Upto.Less(lost.Upto) && !lost.After.Less(e.Lost.After) {
 				return nil
 			}
 		}

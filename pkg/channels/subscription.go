@@ -174,8 +174,8 @@ func (s *subscription) place() bool {
 	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
 		h(FromLog)
 	}
-	if exact {
-		return true
+	if exact || index < t.log.next() && t.log.at(index).Gap != nil && t.log.at(index).lost == nil {
+		return true // or inside of a gap that comes next
 	}
 	to := t.log.start
 	if index > t.log.first {

@@ -18,15 +18,10 @@ func (b *Bus) Now() time.Time {
 	return time.Now().Add(time.Duration(b.record.clock.Load()) * time.Millisecond)
 }
 
-// listensFrom is now, or earlier: no record of what is heard from now on is older
-// by Redis' clock. In a Cluster the clock of the node that records may be behind
-// the one asked.
-func (r *recorder) listensFrom() time.Time {
-	if r.bus.target.clustered() {
-		return time.Now().Add(-clockSlack)
-	}
-	return time.Now()
-}
+// listensFrom is now, or rather a little earlier: no record of what is heard from
+// now on is older by Redis' clock, which is known with an error, and in a Cluster
+// is that of another node than the one that records.
+func (r *recorder) listensFrom() time.Time { return time.Now().Add(-clockSlack) }
 
 // localPosition returns a position by this replica's knowledge of the Redis
 // time, never the same one twice.

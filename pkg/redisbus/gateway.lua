@@ -377,8 +377,8 @@ local function lost(keys, args)
     return fail('the position ' .. position .. ' is in the future: Redis never gave it')
   end
   for _, entry in ipairs(redis.call('XRANGE', key, '(' .. position, '+')) do
-    local known = field(entry[2], 'l')
-    if known and not less(known, position) then return entry[1] end
+    local upto, from = field(entry[2], 'l'), field(entry[2], 'f')
+    if upto and not less(upto, position) and not less(after, from) then return entry[1] end
   end
   if after ~= '0-0' and redis.call('XRANGE', key, position, position)[1] then return '' end
   local prev, fields = top(key)

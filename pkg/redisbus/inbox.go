@@ -8,7 +8,8 @@ import (
 // heard is one message of the link, in its order.
 type heard struct {
 	pattern, name, text string
-	broken              bool // instead: messages may have been missed before this
+	broken              bool      // instead: messages may have been missed before this
+	from                time.Time // no record of it is older
 }
 
 // confirmed implements listener.
@@ -51,6 +52,14 @@ func (r *recorder) put(m heard) {
 	r.mu.Lock()
 	payload := !m.broken && m.name != r.bus.keys.recorded()
 	full := payload && (r.pending >= maxPending || r.bytes+len(m.text) > maxPendingBytes)
+	if payload {
+		// It is recorded after it was published: not before this replica listened,
+		// and not before what had been heard then.
+		m.from = time.Unix(0, r.link.floor.Load()).Add(-clockSlack)
+		if since := r.since[m.pattern]; since.After(m.from) {
+			m.from = since
+		}
+	}
 	if !full {
 		r.inbox = append(r.inbox, m)
 		if payload {

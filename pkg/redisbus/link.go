@@ -82,6 +82,8 @@ type link struct {
 
 	up         atomic.Bool
 	heard      atomic.Int64 // when something last came, in Unix nanoseconds
+	floor      atomic.Int64 // what comes now was published after that, likewise
+	floorUntil int64        // owned by receive
 	sent       atomic.Int64 // when the last probe was sent, likewise
 	probing    atomic.Bool
 	background sync.WaitGroup
@@ -315,11 +317,11 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 			if !l.sharded || !errors.As(err, &answer) {
 				return err
 			}
-			l.heard.Store(now)
+			l.hear(now)
 			l.refused(err)
 			continue
 		}
-		l.heard.Store(now)
+		l.hear(now)
 		switch m := m.(type) {
 		case *redis.Message:
 			if l.names.touch(m.Pattern, m.Channel, now) {
@@ -332,6 +334,18 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 		case *redis.Subscription:
 			l.answered(m, ready)
 		}
+	}
+}
+
+// hear notes that something came. When nothing had come for long, the process
+// may have been stopped, and what comes now have waited since.
+func (l *link) hear(now int64) {
+	before := l.heard.Swap(now)
+	if now-before > int64(time.Second) {
+		l.floorUntil = now + int64(time.Second)
+		l.floor.Store(before)
+	} else if now > l.floorUntil {
+		l.floor.Store(before)
 	}
 }
 

@@ -197,12 +197,6 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) {
 	}
 	r.mu.Lock()
 	first := r.first[m.pattern]
-	// A payload heard now is recorded after that: not long before, and not
-	// before this replica listened.
-	from := now.Add(-clockSlack)
-	if since := r.since[m.pattern]; since.After(from) {
-		from = since
-	}
 	r.mu.Unlock()
 	due := now
 	if !first {
@@ -213,7 +207,7 @@ func (r *recorder) note(o *occurrences, m heard, now time.Time) {
 		payload: m.text,
 		due:     due,
 		standIn: !first,
-		from:    from,
+		from:    m.from,
 	}, now)
 }
 
