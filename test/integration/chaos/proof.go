@@ -271,11 +271,11 @@ func (r *reader) untold(heard map[position]bool) {
 		}
 	}
 	if len(untold) > 0 {
-		r.index = r.behind(untold[0])
+		r.index = min(r.behind(untold[0])+shownItems/2, len(r.items)-1)
 		r.bad(lossUntold, "Redis lost %s, which others had seen", r.show(untold))
 	}
 	if len(inexact) > 0 {
-		r.index = r.behind(inexact[0])
+		r.index = min(r.behind(inexact[0])+shownItems/2, len(r.items)-1)
 		r.bad(lossInexact, "Redis lost %s, which others had seen, and the gap in that place does not cover them", r.show(inexact))
 	}
 }
