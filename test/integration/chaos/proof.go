@@ -235,7 +235,10 @@ func (r *reader) lossGap(it item) {
 func (r *reader) trimGap(it item) {
 	// After a loss that nobody knows of, what is left looks trimmed.
 	lossy := r.losesBetween(time.Time{}, it.when)
-	if r.exact && it.from != r.last || it.to.less(it.from) {
+	// The record of a loss that the client knows of is crossed without a word,
+	// and the gap then begins there.
+	crossed := lossy && r.last.less(it.from) && len(between(r.due, r.last, it.from)) == 0
+	if r.exact && it.from != r.last && !crossed || it.to.less(it.from) {
 		r.bad(gapInexact, "the gap (%v, %v] comes where the client is at %v", it.from, it.to, r.last)
 	}
 	if still := between(r.kept, r.at, it.to); len(still) > 0 {
