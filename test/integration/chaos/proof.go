@@ -235,7 +235,10 @@ func (r *reader) lossGap(it item) {
 func (r *reader) trimGap(it item) {
 	// After a loss that nobody knows of, what is left looks trimmed.
 	lossy := r.losesBetween(time.Time{}, it.when)
-	if r.exact && it.from != r.last || it.to.less(it.from) {
+	// The record of a loss that the client knows of is crossed without a word,
+	// and the gap then begins there.
+	crossed := lossy && r.last.less(it.from) && len(between(r.due, r.last, it.from)) == 0
+	if r.exact && it.from != r.last && !crossed || it.to.less(it.from) {
 		r.bad(gapInexact, "the gap (%v, %v] comes where the client is at %v", it.from, it.to, r.last)
 	}
 	if still := between(r.kept, r.at, it.to); len(still) > 0 {
@@ -271,11 +274,11 @@ func (r *reader) untold(heard map[position]bool) {
 		}
 	}
 	if len(untold) > 0 {
-		r.index = r.behind(untold[0])
+		r.index = min(r.behind(untold[0])+shownItems/2, len(r.items)-1)
 		r.bad(lossUntold, "Redis lost %s, which others had seen", r.show(untold))
 	}
 	if len(inexact) > 0 {
-		r.index = r.behind(inexact[0])
+		r.index = min(r.behind(inexact[0])+shownItems/2, len(r.items)-1)
 		r.bad(lossInexact, "Redis lost %s, which others had seen, and the gap in that place does not cover them", r.show(inexact))
 	}
 }
