@@ -12,10 +12,8 @@ import (
 
 var (
 	seed   = flag.Uint64("chaos.seed", 1, "what the run follows from; 0 takes one at random")
-	length = flag.Duration("chaos.time", 15*time.Second, "how long each topology is run")
-	// Not sentinel, because clients who were away are not told yet of what a
-	// failover has lost.
-	topology = flag.String("chaos.topology", "single,cluster", "single, sentinel, cluster, several of them, or all")
+	length   = flag.Duration("chaos.time", 15*time.Second, "how long each topology is run")
+	topology = flag.String("chaos.topology", "all", "single, sentinel, cluster, several of them, or all")
 	first    = flag.Int("chaos.round", 0, "the round to begin with, to see one of a long run again")
 	only     = flag.String("chaos.faults", "", "the names of the only faults to play, parted by commas; if empty, all")
 	pause    = flag.Duration("chaos.pause", 0, "how long it is quiet between two faults, on average; 0 is the default")
