@@ -181,10 +181,11 @@ func (s *subscription) place() bool {
 	if index > t.log.first {
 		to = t.log.at(index - 1).Position
 	}
+	// The position stays the client's, also in its cursor: this replica may have
+	// asked a master that is about to be replaced, and another one still knows it.
 	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos})
 	// Another replica may know of it too, and record it later.
 	s.told = &Loss{After: to, Upto: s.pos}
-	s.pos = to
 	return true
 }
 
@@ -238,7 +239,7 @@ func (s *subscription) drop(index int64) {
 	if seq > s.seq {
 		s.addGap(Gap{Channel: t.channel, Reason: GapDropped, From: s.pos, To: to, Count: seq - s.seq})
 	}
-	s.index, s.pos, s.seq = index, to, seq
+	s.index, s.pos, s.seq = index, highest(s.pos, to), seq
 }
 
 // keepOldest saves, before the log is cut at index, the events that DropNewest

@@ -16,6 +16,10 @@ type Answer struct {
 	Cursor string            `json:"cursor"`
 }
 
+// unmovedWait is how long a poll waits for more than gaps that leave the cursor
+// where it was.
+const unmovedWait = time.Second
+
 // Poll answers once, as JSON, as soon as there is something and when nothing
 // came for Options.PollTimeout: the same replay as a stream, for networks that
 // hold streams back. When it returns a reason, nothing has been written and
@@ -47,8 +51,10 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 			break // with what was answered so far: nothing
 		}
 		deliveries, err := sub.Next(h.o.Hub.Now(), nil, batch, maxWrite)
+		moved := false
 		for i := range deliveries {
 			d := &deliveries[i]
+			moved = moved || d.Gap == nil || d.Gap.From != d.Gap.To
 			sub.Advance(d)
 			if d.Gap != nil {
 				answer.Gaps = append(answer.Gaps, GapOf(d.Gap))
@@ -59,8 +65,13 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 		if err != nil && len(deliveries) == 0 {
 			return CloseSlow, nil
 		}
-		if len(deliveries) > 0 || !waiting {
+		if moved || !waiting {
 			break
+		}
+		if len(deliveries) > 0 {
+			// The client knows more than Redis, and the next poll would be answered
+			// with the same at once.
+			timeout.Reset(min(wait, unmovedWait))
 		}
 		select {
 		case <-s.awake:
