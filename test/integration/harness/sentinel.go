@@ -163,6 +163,15 @@ func (s *Sentinel) Client() redis.UniversalClient { return s.DB }
 // Master asks the sentinels for the present master, and is an error as long as
 // they disagree, or the server does not know of its role.
 func (s *Sentinel) Master() (*Redis, error) {
+	r, err := s.named()
+	if err != nil {
+		return nil, err
+	}
+	return r, infoSays(r, "role", "master")
+}
+
+// named is who all Sentinels say is the master. It may be dead, or no master yet.
+func (s *Sentinel) named() (*Redis, error) {
 	var at string
 	for _, watch := range s.Sentinels {
 		parts, err := watch.DB.Do(context.Background(), "SENTINEL", "GET-MASTER-ADDR-BY-NAME", masterName).StringSlice()
@@ -177,7 +186,7 @@ func (s *Sentinel) Master() (*Redis, error) {
 	}
 	for i, r := range s.Nodes {
 		if r.Addr == at || len(s.Proxies) > 0 && s.Proxies[i].Addr == at {
-			return r, infoSays(r, "role", "master")
+			return r, nil
 		}
 	}
 	return nil, fmt.Errorf("the sentinels say that %s is the master, which is none of the nodes", at)
@@ -186,10 +195,13 @@ func (s *Sentinel) Master() (*Redis, error) {
 // WaitMaster waits until there is a master other than old, and returns it.
 func (s *Sentinel) WaitMaster(old *Redis) (master *Redis, err error) {
 	err = Until("another master", Deadline, func() error {
-		if master, err = s.Master(); err == nil && master == old {
-			err = fmt.Errorf("it is still %s", old.Addr)
+		switch master, err = s.named(); {
+		case err != nil:
+			return err
+		case master == old:
+			return fmt.Errorf("it is still %s", old.Addr)
 		}
-		return err
+		return infoSays(master, "role", "master")
 	})
 	return master, err
 }
