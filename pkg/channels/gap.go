@@ -28,6 +28,9 @@ type Gap struct {
 
 // join extends the gap by one that follows without an event between.
 func (g *Gap) join(next *Gap) {
+	if next.From.Less(g.From) {
+		g.From = next.From
+	}
 	if g.To.Less(next.To) {
 		g.To = next.To
 	}

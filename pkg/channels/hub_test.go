@@ -229,6 +229,7 @@ func TestPositionsThatRedisLostGiveAGap(t *testing.T) {
 			s.lose("a", 2)
 			back := s.replica(t, policies(t, history)).resume(t, c.cursor(), "a")
 			back.want("gap lost(0)")
+			time.Sleep(time.Second)
 			s.publish("a", "new")
 			back.want("new")
 		})

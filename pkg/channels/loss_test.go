@@ -222,6 +222,33 @@ func TestPositionsThatBeginAgainBefore(t *testing.T) {
 	})
 }
 
+// A replica that still asks a master which is being replaced does not know what
+// others have delivered, and learns of it later.
+func TestAReplicaThatFindsOutLater(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		behind := newStore(100, time.Hour)
+		behind.streams["a"] = &stream{entries: slices.Clone(s.streams["a"].entries[:1]), top: s.streams["a"].entries[0].Position}
+		other := behind.replica(t, policies(t, history))
+		back := other.resume(t, c.cursor(), "a")
+		back.want("gap lost(0)")
+		cursor := back.cursor()
+		if cursor != c.cursor() {
+			t.Errorf("the cursor went from %s to %s", c.cursor(), cursor)
+		}
+		other.setDown(true)
+		behind.mu.Lock()
+		behind.streams = s.streams
+		behind.mu.Unlock()
+		other.setDown(false)
+		synctest.Wait()
+		behind.publish("a", "3")
+		back.want("gap lost(0)", "3") // it cannot know that this is what the client has
+	})
+}
+
 func TestALossThatCannotBeRecorded(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		r.unmarkable = true
@@ -230,6 +257,7 @@ func TestALossThatCannotBeRecorded(t *testing.T) {
 		c.want(numbers(1, 5)...)
 		failover(s, 2, r)
 		c.want("gap lost(0)")
+		time.Sleep(time.Second)
 		s.publish("a", "6")
 		c.want("6")
 		r.resume(t, c.cursor(), "a")

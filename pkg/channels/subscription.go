@@ -261,6 +261,13 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		// Who comes back gets the same from every replica: what Redis has. Who was
 		// here gets what this replica still has.
 		return out
+	case s.ahead(e):
+		// It came here with what another replica had delivered, or Redis has lost
+		// that and its clock is behind. It must not come twice, nor be missing in
+		// silence.
+		if e.Gap == nil {
+			s.addGap(Gap{Channel: s.topic.channel, Reason: GapLost, From: e.Position.before(), To: s.pos})
+		}
 	case e.Gap != nil && e.lost != nil && s.told.covers(e.lost):
 		// Given already, where the next event showed it before it was recorded.
 	case e.Gap != nil:
@@ -283,8 +290,19 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		out = append(s.giveGap(at, out), Delivery{Channel: at, Entry: e})
 		r.take(e)
 	}
-	s.pos, s.seq = e.Position, e.seq
+	s.seq = e.seq
+	if s.pos.Less(e.Position) || !s.topic.policy.History() {
+		s.pos = e.Position
+	}
 	return out
+}
+
+// ahead tells whether a position that Redis gave later was reached already.
+func (s *subscription) ahead(e *Entry) bool {
+	if !s.topic.policy.History() || e.lost != nil {
+		return false
+	}
+	return e.Position.Less(s.pos) || e.Position == s.pos && e.Gap == nil
 }
 
 // addGap joins gaps that have no event between them into one.
