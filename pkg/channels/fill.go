@@ -78,7 +78,7 @@ func (f *fill) read(events []Event) (all bool) {
 		}
 		events = events[1:]
 	} else if first.Lost != nil {
-		if first.Prev != after {
+		if first.Prev.Less(after) {
 			// Another replica has recorded it. What the stream ended with before the
 			// record has survived.
 			lost := *first.Lost

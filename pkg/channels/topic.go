@@ -98,11 +98,6 @@ func (t *topic) miss() {
 func (t *topic) announced(e Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.joined && t.policy.History() && e.Lost == nil && e.Prev.Less(t.log.end) && t.log.end.Less(e.Position) {
-		// The stream has gone on from before the log's end. With a short history
-		// it may be trimmed until it is read, and nothing else would tell.
-		t.lose(Loss{After: e.Prev, Upto: t.log.end})
-	}
 	switch {
 	case !t.policy.History():
 		if t.joined {

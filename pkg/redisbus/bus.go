@@ -139,6 +139,12 @@ func Open(o Options) (*Bus, error) {
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
 	b.link = newLink(b.ordinaryLink(), (*announcements)(b))
 	b.record = newRecorder(b)
+	if b.sentinels != nil {
+		b.sentinels.moved = func(addr string) {
+			b.link.leave(addr)
+			b.record.link.leave(addr)
+		}
+	}
 	if b.watch != nil {
 		b.shards = newShards(b.watch, t.clusterNode, b.shardLink(), b.keys.probe, (*announcements)(b))
 	} else {

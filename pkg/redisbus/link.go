@@ -136,6 +136,16 @@ func (l *link) end(why error) {
 	}
 }
 
+// leave has the present connection given up unless it is to this server.
+func (l *link) leave(addr string) {
+	l.mu.Lock()
+	elsewhere := l.addr != "" && l.addr != addr
+	l.mu.Unlock()
+	if elsewhere {
+		l.end(fmt.Errorf("%w: commands go to %s", errMoved, addr))
+	}
+}
+
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -19,6 +19,7 @@ type sentinels struct {
 	clients []*redis.SentinelClient
 	dialer  *dialer // of commands
 
+	moved   func(addr string) // called when commands begin to go there
 	mu      sync.Mutex
 	present string // the master that commands go to, or empty
 }
@@ -27,7 +28,7 @@ type sentinels struct {
 const sentinelInterval = time.Second
 
 func newSentinels(o *redis.FailoverOptions) *sentinels {
-	s := &sentinels{o: o, dialer: newDialer(o.TLSConfig)}
+	s := &sentinels{o: o, dialer: newDialer(o.TLSConfig), moved: func(string) {}}
 	for _, addr := range o.SentinelAddrs {
 		s.clients = append(s.clients, redis.NewSentinelClient(asking(&redis.Options{
 			Addr: addr, Username: o.SentinelUsername, Password: o.SentinelPassword, TLSConfig: o.TLSConfig,
@@ -108,15 +109,17 @@ func (s *sentinels) master(ctx context.Context) (*redis.Options, error) {
 // to it announces must not be looked up at the one before, which may be alive.
 func (s *sentinels) follow(addr string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.present == addr {
+	before := s.present
+	s.present = addr
+	s.mu.Unlock()
+	if before == addr {
 		return
 	}
-	if s.present != "" {
-		s.dialer.cut(s.present)
+	if before != "" {
+		s.dialer.cut(before)
 	}
 	s.dialer.back(addr)
-	s.present = addr
+	s.moved(addr)
 }
 
 // commands returns a client for the present master, which is the links' one.
