@@ -144,4 +144,4 @@ func (l *loader) ensureSource(ctx context.Context) error {
 }
 
 // ensureInterval is how often ensure runs while nothing asks for it.
-const ensureInterval = 5 * time.Second
+const ensureInterval = time.Second
