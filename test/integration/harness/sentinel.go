@@ -163,11 +163,14 @@ func (s *Sentinel) Client() redis.UniversalClient { return s.DB }
 // Master asks the sentinels for the present master, and is an error as long as
 // they disagree, or the server does not know of its role.
 func (s *Sentinel) Master() (*Redis, error) {
-	r, err := s.named()
-	if err != nil {
-		return nil, err
-	}
-	return r, infoSays(r, "role", "master")
+	var r *Redis
+	err := Until("the sentinels agree on a master", Deadline, func() (err error) {
+		if r, err = s.named(); err != nil {
+			return err
+		}
+		return infoSays(r, "role", "master")
+	})
+	return r, err
 }
 
 // named is who all Sentinels say is the master. It may be dead, or no master yet.
