@@ -160,8 +160,8 @@ func (s *Sentinel) URL() string {
 // Client is DB, as all kinds of Redis have it.
 func (s *Sentinel) Client() redis.UniversalClient { return s.DB }
 
-// Master asks the sentinels for the present master, and is an error as long as
-// they disagree, or the server does not know of its role.
+// Master asks the sentinels for the present master, and waits until they agree
+// and the server knows of its role.
 func (s *Sentinel) Master() (*Redis, error) {
 	var r *Redis
 	err := Until("the sentinels agree on a master", Deadline, func() (err error) {
