@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	seed   = flag.Uint64("chaos.seed", 1, "what the run follows from; 0 takes one at random")
+	seed     = flag.Uint64("chaos.seed", 1, "what the run follows from; 0 takes one at random")
 	length   = flag.Duration("chaos.time", 15*time.Second, "how long each topology is run")
 	topology = flag.String("chaos.topology", "all", "single, sentinel, cluster, several of them, or all")
 	first    = flag.Int("chaos.round", 0, "the round to begin with, to see one of a long run again")
