@@ -22,6 +22,7 @@ type fill struct {
 	covered int  // of the pending announcements, those made before the stream was read
 	empty   int  // how often in a row nothing was found from the log's end on
 	refused bool // a loss could not be recorded
+	forked  bool // the stream has another history than the log, from somewhere within it
 }
 
 // begin notes what the log needs, and reports whether it still needs anything.
@@ -77,6 +78,8 @@ func (f *fill) read(events []Event) (all bool) {
 			t.push(t.lossEntry(*t.lost))
 		}
 		events = events[1:]
+	} else if f.forked = !first.Foreign && t.log.forked(first.Prev); f.forked {
+		return false
 	} else if first.Lost != nil {
 		if first.Prev.Less(after) {
 			// Another replica has recorded it. What the stream ended with before the
@@ -110,10 +113,6 @@ func (t *topic) ends(e *Event) bool {
 // lose notes that the stream does not have what was delivered.
 func (t *topic) lose(l Loss) {
 	t.log.lose(l)
-	if _, known := t.log.find(l.After); !known && t.log.start.Less(l.After) {
-		// The stream went on with positions between those that it has lost.
-		l.After = Position{}
-	}
 	t.toRecord(l)
 }
 
@@ -142,6 +141,9 @@ func (f *fill) topped(top Position) (settled bool) {
 	switch {
 	case top == after:
 		return true
+	case top.Less(after) && !f.refused && t.log.forked(top):
+		f.forked = true
+		return false
 	case top.Less(after) && !f.refused:
 		// Redis forgot positions that clients know: the record of that is going to
 		// be the stream's end.
@@ -160,6 +162,22 @@ func (f *fill) topped(top Position) (settled bool) {
 	}
 	t.wakers.wake()
 	return true
+}
+
+// forkedAt begins the log anew where the stream and the log part. Of what the
+// stream has since, those who stood behind that place cannot be given what lies
+// before them: they get a gap. Others read it from the stream.
+func (f *fill) forkedAt(place Position) {
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.forked = false
+	l := Loss{After: place, Upto: t.log.end}
+	t.lose(l)
+	t.log.reset(place)
+	// Its predecessor lies behind it: see subscription.give.
+	t.push(&Entry{Position: place, prev: l.Upto, lost: &l, Gap: &Gap{Channel: t.channel, Reason: GapLost, From: place, To: l.Upto}})
+	t.wakers.wake()
 }
 
 // end joins the pending announcements, and reports whether the log is up to

@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"math/rand/v2"
+	"sort"
 	"sync"
 	"time"
 )
@@ -121,7 +122,7 @@ func (f *filler) round(ctx context.Context, batch []*fill) (again []*fill) {
 	if len(reading) == 0 {
 		return again
 	}
-	var unsettled []*fill
+	var unsettled, forked []*fill
 	for i, tail := range f.hub.broker.Tails(ctx, tailRequests(reading)) {
 		one := reading[i]
 		switch {
@@ -129,27 +130,72 @@ func (f *filler) round(ctx context.Context, batch []*fill) (again []*fill) {
 			f.failed(one, "read history", tail.Err)
 		case one.read(tail.Events):
 			finish(one)
+		case one.forked:
+			forked = append(forked, one)
 		case one.empty > 0:
 			unsettled = append(unsettled, one)
 		default:
 			again = append(again, one)
 		}
 	}
-	if len(unsettled) == 0 {
-		return again
+	var tops []Top
+	if len(unsettled) > 0 {
+		tops = f.hub.broker.Tops(ctx, namesOf(unsettled))
 	}
-	for i, top := range f.hub.broker.Tops(ctx, namesOf(unsettled)) {
+	for i, top := range tops {
 		one := unsettled[i]
 		switch {
 		case top.Err != nil:
 			f.failed(one, "read the last position", top.Err)
 		case one.topped(top.Position):
 			finish(one)
+		case one.forked:
+			forked = append(forked, one)
 		default:
 			again = append(again, one)
 		}
 	}
+	for _, one := range forked {
+		place, err := f.fork(ctx, one.topic)
+		if err != nil {
+			f.failed(one, "find where the stream has another history", err)
+			continue
+		}
+		one.forkedAt(place)
+		again = append(again, one)
+	}
 	return again
+}
+
+// fork finds the last place that the stream and the log have in common: what a
+// stream has lost of a log is its end.
+func (f *filler) fork(ctx context.Context, t *topic) (Position, error) {
+	t.mu.Lock()
+	start, events := t.log.start, t.log.events()
+	t.mu.Unlock()
+	var failed error
+	lost := func(e *Entry) bool {
+		tail := f.hub.broker.Tails(ctx, []TailRequest{{Channel: t.channel, From: e.Position, Limit: 1}})[0]
+		if tail.Err != nil {
+			failed = tail.Err
+		}
+		return len(tail.Events) == 0 || tail.Events[0].Position != e.Position || tail.Events[0].Prev != e.prev
+	}
+	// From the end in growing steps, as mostly little is lost, and then between
+	// the last two.
+	end, step := len(events), 1
+	for ; failed == nil && end > 0 && lost(events[max(end-step, 0)]); step *= 2 {
+		end = max(end-step, 0)
+	}
+	begin := max(end-step, 0)
+	n := sort.Search(end-begin, func(i int) bool { return failed == nil && lost(events[begin+i]) })
+	switch {
+	case failed != nil:
+		return Position{}, failed
+	case begin+n == 0:
+		return start, nil
+	}
+	return events[begin+n-1].Position, nil
 }
 
 // marked records what streams have lost, and returns the topics whose streams

@@ -40,6 +40,7 @@ type log struct {
 	start   Position
 	end     Position
 	bytes   int
+	seq     int64 // of the last event before the log began, or began anew
 }
 
 func (l *log) next() int64 { return l.first + int64(len(l.entries)) }
@@ -52,7 +53,7 @@ func (l *log) seqBefore(index int64) int64 {
 	case index > l.first:
 		return l.at(index - 1).seq
 	case len(l.entries) == 0:
-		return 0
+		return l.seq
 	case l.entries[0].Gap != nil:
 		return l.entries[0].seq
 	}
@@ -60,7 +61,7 @@ func (l *log) seqBefore(index int64) int64 {
 }
 
 func (l *log) reset(at Position) {
-	*l = log{first: l.next(), start: at, end: at}
+	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next())}
 }
 
 func (l *log) append(e *Entry) {
@@ -140,6 +141,27 @@ func (l *log) lose(lost Loss) {
 			e.gone = true
 		}
 	}
+}
+
+// forked tells whether a stream that has a position has another history: the
+// position lies within this log, but is none of its places.
+func (l *log) forked(p Position) bool {
+	if !l.start.Less(p) || !p.Less(l.end) {
+		return false
+	}
+	_, exact := l.find(p)
+	return !exact
+}
+
+// events returns those that the log holds.
+func (l *log) events() []*Entry {
+	list := make([]*Entry, 0, len(l.entries))
+	for _, e := range l.entries {
+		if e.Gap == nil {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // recorded returns from where on events are lost, when with these also the

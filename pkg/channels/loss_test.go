@@ -249,6 +249,37 @@ func TestAReplicaThatFindsOutLater(t *testing.T) {
 	})
 }
 
+// Two masters were published to at once, and the one that this replica heard is
+// gone. Who heard it gets a gap that holds what the other one had; who did not
+// gets that.
+func TestTwoMastersAtOnce(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		fork, common := s.streams["a"].top, c.cursor()
+		at := func(n uint64) func(*Event) { return func(e *Event) { e.Position = Position{fork.Millis + n, 0} } }
+		s.publish("a", "old 3", at(20))
+		s.publish("a", "old 4", at(40))
+		c.want("old 3", "old 4")
+		r.setDown(true)
+		s.lose("a", 2)
+		s.publish("a", "new 3", at(10))
+		s.publish("a", "new 4", at(30))
+		s.publish("a", "new 5", at(50))
+		r.setDown(false)
+		if gaps := c.takeGaps(); len(gaps) != 1 || gaps[0].From != fork || gaps[0].To.Millis < fork.Millis+40 {
+			t.Errorf("gaps %+v, want one from %v", gaps, fork)
+		}
+		time.Sleep(time.Second)
+		s.publish("a", "6")
+		c.want("6")
+		for _, on := range []*replica{r, s.replica(t, policies(t, history))} {
+			on.resume(t, common, "a").want("new 3", "new 4", "new 5", "gap lost(0)", "6")
+		}
+	})
+}
+
 func TestALossThatCannotBeRecorded(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		r.unmarkable = true

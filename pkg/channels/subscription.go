@@ -268,6 +268,8 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		if e.Gap == nil {
 			s.addGap(Gap{Channel: s.topic.channel, Reason: GapLost, From: e.Position.before(), To: s.pos})
 		}
+	case e.lost != nil && e.lost.After == e.Position && !e.lost.After.Less(s.pos):
+		// The log began anew here, and the subscriber has seen nothing else.
 	case e.Gap != nil && e.lost != nil && s.told.covers(e.lost):
 		// Given already, where the next event showed it before it was recorded.
 	case e.Gap != nil:

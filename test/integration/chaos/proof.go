@@ -224,7 +224,9 @@ func (r *reader) lossGap(it item) {
 	if it.to.less(it.from) {
 		return
 	}
-	if still := between(r.kept, later(r.at, it.from), it.to); len(still) > 0 {
+	// What the client would have to go back for it cannot be given: the master that
+	// it had heard was another one than the one that stayed.
+	if still := between(r.kept, later(later(r.at, it.from), r.last), it.to); len(still) > 0 {
 		r.bad(gapTooWide, "the gap (%v, %v] covers %s, which the stream has", it.from, it.to, r.show(still))
 	}
 	if skipped := between(r.due, r.at, it.from); len(skipped) > 0 {
