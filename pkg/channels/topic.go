@@ -75,6 +75,8 @@ func (t *topic) deaf() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.heard = false
+	// confirmed would be soon enough: it asks for a read whatever was known. Until
+	// then what is still on its way has to wait.
 	t.dirty = t.policy.History()
 	t.pending, t.waiting = nil, 0
 }
@@ -109,7 +111,7 @@ func (t *topic) announced(e Event) {
 			t.accept(&e)
 		}
 	case !t.joined || t.dirty || t.filling:
-		if len(t.pending) >= maxPending || t.waiting > maxPendingBytes {
+		if len(t.pending) >= t.hub.pending || t.waiting > maxPendingBytes {
 			t.pending, t.waiting, t.dirty = nil, 0, true
 			return
 		}
