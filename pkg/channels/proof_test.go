@@ -37,8 +37,9 @@ func prove(tt *truth, tr *trace) (problems []string) {
 		}
 		// What was lost, or became known to be, after the first gap had been given
 		// makes another.
-		again := g.gap.Reason == GapLost && lostGaps < 2*tt.losses
-		if n := len(gaps); n > 0 && gaps[n-1].conn == g.conn && !again {
+		n := len(gaps)
+		again := n > 0 && (g.gap.Reason == GapLost || gaps[n-1].gap.Reason == GapLost) && lostGaps < 2*tt.losses
+		if n > 0 && gaps[n-1].conn == g.conn && !again {
 			bad("two gaps after event %d without an event between", last)
 		}
 		gaps = append(gaps, g)

@@ -137,7 +137,7 @@ func (t *topic) holds(e *Event) bool {
 
 // is tells whether an entry of the log was made of this event.
 func (t *topic) is(at *Entry, e *Event) bool {
-	return at.Gap != nil || at.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
+	return at.Gap != nil || at.prev == e.Prev && e.Lost == nil && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
 }
 
 // accept appends a live event and wakes who waits for it.
