@@ -21,7 +21,7 @@ var (
 // trimming, the proof still refuses about one in thirty. They can be asked for.
 func TestModel(t *testing.T) {
 	seeds := 1000
-	if testing.Short() {
+	if testing.Short() || quick {
 		seeds = 100
 	}
 	if *modelSeed != 0 {

@@ -21,7 +21,7 @@ type theme struct {
 	begin    string
 	steps    string
 	depth    int
-	short    int // depth with -short
+	short    int // depth with -short or -race
 	pending  int // how many announcements may wait; zero as in production
 }
 
@@ -30,7 +30,7 @@ var themes = []theme{
 	{name: "loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", depth: 5, short: 4},
 	{name: "trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", depth: 5, short: 4},
 	{name: "resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNFmf1", depth: 5, short: 4},
-	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 4},
+	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3},
 	// A replica was cut off, and reads what it may have missed.
 	{name: "fill", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pphBBC", steps: "puxlDaABCm", pending: 1, depth: 4, short: 3},
 }
@@ -236,7 +236,7 @@ func TestEveryOrder(t *testing.T) {
 			}
 			t.Parallel()
 			depth := th.depth
-			if testing.Short() {
+			if testing.Short() || quick {
 				depth = th.short
 			}
 			total, level := 0, []string{""}
