@@ -39,6 +39,7 @@ type Hub struct {
 	linger   time.Duration
 	interval time.Duration
 	renewal  time.Duration
+	pending  int // announcements of a topic that may wait
 	hooks    Hooks
 	log      *slog.Logger
 	now      func() time.Time
@@ -61,7 +62,7 @@ func NewHub(o Options) *Hub {
 	h := &Hub{
 		broker: o.Broker, policies: o.Policies, encode: o.Encode,
 		linger: o.Linger, interval: o.CheckInterval, hooks: o.Hooks, log: o.Logger, now: o.Now,
-		renewal: maxRenewal, topics: make(map[string]*topic),
+		renewal: maxRenewal, pending: maxPending, topics: make(map[string]*topic),
 	}
 	h.fills.hub = h
 	if h.linger == 0 {

@@ -460,3 +460,33 @@ func TestALossAmongPositions(t *testing.T) {
 		}
 	})
 }
+
+// Who has read up to between a loss and its record, when all that follows is
+// lost too, is told from where he stands and not from the first record on.
+func TestALossBeforeTheRecordOfAnother(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publish("a", "1")
+		r.setDown(true)
+		s.lose("a", 1)
+		time.Sleep(time.Millisecond)
+		s.publish("a", "2")
+		at := s.streams["a"].top
+		s.publish("a", "3")
+		r.setDown(false)
+		synctest.Wait()
+		deliveries, err := c.sub.Next(time.Now(), nil, 1, 1<<20)
+		if got := c.texts(deliveries); err != nil || !slices.Equal(got, []string{"gap lost(0)", "2"}) {
+			t.Fatalf("got %v, %v", got, err)
+		}
+		r.setDown(true)
+		s.flush()
+		time.Sleep(time.Second)
+		s.publish("a", "4")
+		r.setDown(false)
+		synctest.Wait()
+		if gaps := c.gaps(); len(gaps) != 1 || at.Less(gaps[0].From) {
+			t.Errorf("gaps %+v, want one from %v", gaps, at)
+		}
+	})
+}

@@ -78,7 +78,27 @@ func (s *store) announce(channel string, e Event) {
 		if s.isLate(b, channel, e) {
 			continue
 		}
-		b.hub.Announced(channel, e)
+		s.heard(b, channel, e)
+	}
+}
+
+// heard hands an announcement over. That of the newest event shows all that was
+// missed before it.
+func (s *store) heard(b *memory, channel string, e Event) {
+	s.mu.Lock()
+	if list := s.stream(channel).entries; len(list) > 0 {
+		if last := list[len(list)-1]; last.Position == e.Position && last.Payload == e.Payload {
+			delete(b.missed, channel)
+		}
+	}
+	s.mu.Unlock()
+	b.hub.Announced(channel, e)
+}
+
+// lostLocked notes that nobody has heard of a loss.
+func (s *store) lostLocked(channel string) {
+	for _, b := range s.brokers {
+		b.missed[channel] = true
 	}
 }
 
@@ -97,6 +117,7 @@ func (s *store) isLate(b *memory, channel string, e Event) bool {
 	}
 	b.delay--
 	b.late = append(b.late, announcement{channel, e})
+	b.missed[channel] = true
 	return true
 }
 
@@ -128,6 +149,7 @@ func (s *store) lose(channel string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stream(channel)
+	s.lostLocked(channel)
 	for ; n > 0 && len(st.entries) > 0; n-- {
 		last := len(st.entries) - 1
 		st.top = st.entries[last].Prev
@@ -147,6 +169,9 @@ func (s *store) trim(channel string, n int) {
 func (s *store) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for channel := range s.streams {
+		s.lostLocked(channel)
+	}
 	clear(s.streams)
 }
 
@@ -192,9 +217,11 @@ type memory struct {
 	// Guarded by store.mu.
 	wanted     map[string]bool
 	confirmed  map[string]bool
-	down       bool // the connection to Redis is gone
-	drop       int  // so many announcements are lost without anyone's noticing
-	delay      int  // so many announcements are kept in late
+	down       bool            // the connection to Redis is gone
+	drop       int             // so many announcements are lost without anyone's noticing
+	delay      int             // so many announcements are kept in late
+	missed     map[string]bool // channels of which something happened that it cannot know of yet
+	unchecked  bool            // the hub is kept from checking
 	late       []announcement
 	unhurried  bool // subscriptions are confirmed by the test
 	unconfirms int
@@ -203,7 +230,7 @@ type memory struct {
 }
 
 func (s *store) broker() *memory {
-	b := &memory{store: s, wanted: make(map[string]bool), confirmed: make(map[string]bool)}
+	b := &memory{store: s, wanted: make(map[string]bool), confirmed: make(map[string]bool), missed: make(map[string]bool)}
 	s.brokers = append(s.brokers, b)
 	return b
 }
@@ -214,6 +241,7 @@ func (b *memory) hears(channel string) bool {
 	}
 	if b.drop > 0 {
 		b.drop--
+		b.missed[channel] = true
 		return false
 	}
 	return true
@@ -232,6 +260,9 @@ func (b *memory) confirm(channel string) {
 	b.store.mu.Lock()
 	standing := b.wanted[channel] && !b.down
 	b.confirmed[channel] = standing
+	if standing {
+		delete(b.missed, channel) // everything is read again
+	}
 	b.store.mu.Unlock()
 	if standing {
 		b.hub.Confirmed(channel)
@@ -251,7 +282,7 @@ func (b *memory) CheckChannel(string) error { return nil }
 func (b *memory) Ready() bool {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	return !b.down
+	return !b.down && !b.unchecked
 }
 
 // setDown cuts or restores the connection to Redis.

@@ -21,7 +21,8 @@ type theme struct {
 	begin    string
 	steps    string
 	depth    int
-	short    int // depth with -short
+	short    int // depth with -short or -race
+	pending  int // how many announcements may wait; zero as in production
 }
 
 var themes = []theme{
@@ -29,7 +30,9 @@ var themes = []theme{
 	{name: "loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", depth: 5, short: 4},
 	{name: "trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", depth: 5, short: 4},
 	{name: "resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNFmf1", depth: 5, short: 4},
-	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 4},
+	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3},
+	// A replica was cut off, and reads what it may have missed.
+	{name: "fill", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pphBBC", steps: "puxlDaABCm", pending: 1, depth: 4, short: 3},
 }
 
 // A step of a sequence does something and reports whether it did.
@@ -41,6 +44,7 @@ var steps = map[byte]struct {
 	'q': {"publish, elsewhere", func(w *world) bool { w.publish("a", 7); return true }},
 	'x': {"publish, replica 0 does not hear it", func(w *world) bool { return w.unheard(0) }},
 	'y': {"publish, replica 1 does not hear it", func(w *world) bool { return w.unheard(1) }},
+	'u': {"publish, replica 0 cannot read what it hears", func(w *world) bool { return w.unreadable(0) }},
 	'l': {"publish, replica 0 hears it late", func(w *world) bool { return w.late(0) }},
 	'L': {"publish, replica 1 hears it late", func(w *world) bool { return w.late(1) }},
 	'd': {"replica 0 hears the oldest late announcement", func(w *world) bool { return w.deliver(w.replicas[0], false) }},
@@ -75,6 +79,20 @@ func (w *world) unheard(i int) bool {
 	}
 	w.replicas[i].drop = 1
 	w.publish("a", 10)
+	return true
+}
+
+// unreadable has an announcement arrive of which the replica can tell no more
+// than that there was one.
+func (w *world) unreadable(i int) bool {
+	if !w.unheard(i) {
+		return false
+	}
+	r := w.replicas[i]
+	w.s.mu.Lock()
+	delete(r.missed, "a")
+	w.s.mu.Unlock()
+	r.memory.hub.Unclear("a")
 	return true
 }
 
@@ -179,6 +197,7 @@ func (th *theme) run(t *testing.T, sequence string) (taken int, problems []strin
 	synctest.Test(t, func(t *testing.T) {
 		policy := Policy{HistorySize: th.size, HistoryTTL: time.Hour, BufferSize: 1, OnFull: CatchUp}
 		w := newWorld(t, policy, "a")
+		w.pending = th.pending
 		for range th.replicas {
 			w.addReplica()
 		}
@@ -217,7 +236,7 @@ func TestEveryOrder(t *testing.T) {
 			}
 			t.Parallel()
 			depth := th.depth
-			if testing.Short() {
+			if testing.Short() || quick {
 				depth = th.short
 			}
 			total, level := 0, []string{""}

@@ -26,6 +26,8 @@ func prove(tt *truth, tr *trace) (problems []string) {
 				continue
 			case g.at != f.Position:
 				bad("event %d is given at %v, published was it at %v", g.n, g.at, f.Position)
+			case g.gone:
+				bad("event %d is given to who came back after it was known to be lost", g.n)
 			case !g.from.Less(g.at):
 				bad("event %d goes from %v to %v", g.n, g.from, g.at)
 			}
@@ -35,8 +37,9 @@ func prove(tt *truth, tr *trace) (problems []string) {
 		}
 		// What was lost, or became known to be, after the first gap had been given
 		// makes another.
-		again := g.gap.Reason == GapLost && lostGaps < 2*tt.losses
-		if n := len(gaps); n > 0 && gaps[n-1].conn == g.conn && !again {
+		n := len(gaps)
+		again := n > 0 && (g.gap.Reason == GapLost || gaps[n-1].gap.Reason == GapLost) && lostGaps < 2*tt.losses
+		if n > 0 && gaps[n-1].conn == g.conn && !again {
 			bad("two gaps after event %d without an event between", last)
 		}
 		gaps = append(gaps, g)
@@ -80,12 +83,12 @@ func between(tt *truth, later []given, from, to int, gaps []given) (problems []s
 	for n := from + 1; n < to; n++ {
 		f, covered := tt.facts[n], false
 		for i, g := range gaps {
-			if g.covers(f) {
+			if tt.covers(g, f) {
 				covered, needed[i] = true, true
 			}
 		}
 		for _, g := range later {
-			if g.gap != nil && (f.lost || f.behind) && g.gap.Reason == GapLost && g.covers(f) {
+			if g.gap != nil && (f.lost || f.behind) && tt.ofLoss(g) && tt.covers(g, f) {
 				covered = true
 			}
 		}
@@ -98,19 +101,25 @@ func between(tt *truth, later []given, from, to int, gaps []given) (problems []s
 		}
 	}
 	for i, g := range gaps {
-		if !needed[i] && !(g.gap.Reason == GapLost && tt.knownLoss()) && tt.flushes == 0 {
+		if !needed[i] && !(tt.ofLoss(g) && tt.knownLoss()) && tt.flushes == 0 {
 			bad("a gap (%v,%v] of reason %s after event %d, but nothing is missing", g.gap.From, g.gap.To, g.gap.Reason, from)
 		}
 	}
 	return problems
 }
 
+// ofLoss tells whether a gap may stand for a loss. A record that is lost itself
+// was a part of the stream, and looks as if it were trimmed.
+func (tt *truth) ofLoss(g given) bool {
+	return g.gap.Reason == GapLost || g.gap.Reason == GapTrimmed && tt.records > 0
+}
+
 // covers tells whether an event is one that the gap stands for. One at a
 // position before others that had been given out earlier can only be placed by
 // the loss, and who stands at a position that was given twice may have had
 // either event.
-func (g *given) covers(f *fact) bool {
-	if f.twin && g.gap.Reason == GapLost && g.gap.From == f.Position {
+func (tt *truth) covers(g given, f *fact) bool {
+	if f.twin && tt.ofLoss(g) && g.gap.From == f.Position {
 		return true
 	}
 	return g.gap.From.Less(f.Position) && !g.gap.To.Less(f.Position) || f.behind && g.gap.Reason == GapLost

@@ -45,6 +45,7 @@ type subscription struct {
 	needFill uint64   // the fill after which a position beyond the log counts as lost
 	gap      *Gap     // to be given before the next event
 	told     *Loss    // of what Redis lost, the last that was given
+	skipped  bool     // events after pos are lost, and the gap for them comes later
 	read     Position // of the last event that came from a page
 }
 
@@ -260,6 +261,7 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 	case e.gone && !s.caughtUp:
 		// Who comes back gets the same from every replica: what Redis has. Who was
 		// here gets what this replica still has.
+		s.skipped = true
 		return out
 	case s.ahead(e):
 		// It came here with what another replica had delivered, or Redis has lost
@@ -272,6 +274,9 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		// The log began anew here, and the subscriber has seen nothing else.
 	case e.Gap != nil && e.lost != nil && s.told.covers(e.lost):
 		// Given already, where the next event showed it before it was recorded.
+		if s.skipped {
+			return out // the next gap begins before this place
+		}
 	case e.Gap != nil:
 		gap := *e.Gap
 		gap.From = s.pos
@@ -292,7 +297,7 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		out = append(s.giveGap(at, out), Delivery{Channel: at, Entry: e})
 		r.take(e)
 	}
-	s.seq = e.seq
+	s.seq, s.skipped = e.seq, false
 	if s.pos.Less(e.Position) || !s.topic.policy.History() {
 		s.pos = e.Position
 	}

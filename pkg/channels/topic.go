@@ -75,6 +75,8 @@ func (t *topic) deaf() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.heard = false
+	// confirmed would be soon enough: it asks for a read whatever was known. Until
+	// then what is still on its way has to wait.
 	t.dirty = t.policy.History()
 	t.pending, t.waiting = nil, 0
 }
@@ -104,7 +106,7 @@ func (t *topic) announced(e Event) {
 			t.accept(&e)
 		}
 	case !t.joined || t.dirty || t.filling:
-		if len(t.pending) >= maxPending || t.waiting > maxPendingBytes {
+		if len(t.pending) >= t.hub.pending || t.waiting > maxPendingBytes {
 			t.pending, t.waiting, t.dirty = nil, 0, true
 			return
 		}
@@ -130,7 +132,7 @@ func (t *topic) holds(e *Event) bool {
 
 // is tells whether an entry of the log was made of this event.
 func (t *topic) is(at *Entry, e *Event) bool {
-	return at.Gap != nil || at.prev == e.Prev && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
+	return at.Gap != nil || at.prev == e.Prev && e.Lost == nil && (e.Foreign || string(t.hub.encode(t.channel, e).Frame) == string(at.Encoded.Frame))
 }
 
 // accept appends a live event and wakes who waits for it.

@@ -20,6 +20,7 @@ type world struct {
 	names    []string
 	replicas []*replica
 	clients  []*walker
+	pending  int // of the replicas, how many announcements may wait; zero as in production
 
 	mu    sync.Mutex // guards facts' known: replicas encode when they like
 	truth map[string]*truth
@@ -30,6 +31,7 @@ type truth struct {
 	facts   []*fact  // of the events by number, from 1 on
 	top     Position // the highest that an event ever had
 	losses  int      // how often Redis lost something
+	records int      // how many records of losses are lost
 	trims   int
 	flushes int
 }
@@ -64,6 +66,9 @@ func (w *world) addReplica() *replica {
 			return encodePayload(channel, e)
 		}
 	})
+	if w.pending > 0 {
+		r.memory.hub.pending = w.pending
+	}
 	w.replicas = append(w.replicas, r)
 	return r
 }
@@ -140,20 +145,28 @@ func (w *world) look(name string) {
 func (w *world) lose(name string, n int) bool {
 	w.look(name)
 	w.sweep(name, false)
-	before := w.entries(name)
+	before, records := w.entries(name)
 	w.s.lose(name, n)
 	w.sweep(name, true)
 	if before == 0 {
 		return false
 	}
+	_, left := w.entries(name)
 	w.truth[name].losses++
+	w.truth[name].records += records - left
 	return true
 }
 
-func (w *world) entries(name string) int {
+func (w *world) entries(name string) (all, records int) {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	return len(w.s.stream(name).entries)
+	list := w.s.stream(name).entries
+	for _, e := range list {
+		if e.Lost != nil {
+			records++
+		}
+	}
+	return len(list), records
 }
 
 func (w *world) flush() bool {
@@ -161,6 +174,8 @@ func (w *world) flush() bool {
 	for _, name := range w.names {
 		w.sweep(name, false)
 		any = any || !w.s.streams[name].isEmpty()
+		_, records := w.entries(name)
+		w.truth[name].records += records
 	}
 	w.s.flush()
 	for _, name := range w.names {
@@ -193,7 +208,7 @@ func (w *world) deliver(r *replica, newest bool) bool {
 		r.late = r.late[1:]
 	}
 	w.s.mu.Unlock()
-	r.memory.hub.Announced(a.channel, a.event)
+	w.s.heard(r.memory, a.channel, a.event)
 	return true
 }
 
@@ -206,6 +221,7 @@ type walker struct {
 	cursor string
 	conn   int
 	traces map[string]*trace
+	gone   map[*fact]bool // when the client came, its replica knew that these are lost
 }
 
 // trace is all that a client was given of one channel.
@@ -219,6 +235,7 @@ type trace struct {
 type given struct {
 	conn int
 	n    int
+	gone bool // the replica knew that it was lost when the client came
 	gap  *Gap
 	from Position // where the client stood before
 	at   Position // where it stands after
@@ -264,6 +281,7 @@ func (c *walker) move(to int) {
 	c.sub.Close()
 	c.on = to
 	c.conn++
+	c.gone = c.w.knownLost(to)
 	cursor, err := ParseCursor(c.cursor)
 	if err != nil {
 		c.w.t.Fatalf("cursor: %v", err)
@@ -304,7 +322,8 @@ func (c *walker) read(limit int) int {
 		if d.Gap == nil {
 			g.n, _ = strconv.Atoi(string(d.Entry.Encoded.Frame))
 			c.w.mu.Lock()
-			c.w.truth[name].facts[g.n].given = true
+			f := c.w.truth[name].facts[g.n]
+			f.given, g.gone = true, c.gone[f]
 			c.w.mu.Unlock()
 		}
 		tr.steps = append(tr.steps, g)
@@ -312,8 +331,8 @@ func (c *walker) read(limit int) int {
 	return len(deliveries)
 }
 
-// heal ends all faults, and lets every client read to the end.
-func (w *world) heal() {
+// mend ends all faults. What is late arrives.
+func (w *world) mend() {
 	w.s.mu.Lock()
 	w.s.hold = never
 	for _, b := range w.s.brokers {
@@ -332,7 +351,82 @@ func (w *world) heal() {
 		}
 	}
 	synctest.Wait()
-	w.settle()
+	for _, r := range w.replicas {
+		for w.deliver(r, false) {
+			synctest.Wait()
+		}
+	}
+}
+
+// prompt mends the world and returns what is wrong before any replica has
+// looked whether it has missed something: who can know of everything must have
+// found out at once, and not by the check, which would hide it.
+func (w *world) prompt() (problems []string) {
+	w.setUnchecked(true)
+	defer w.setUnchecked(false)
+	w.mend()
+	time.Sleep(maxFillDelay) // fills that have failed try again
+	synctest.Wait()
+	w.readToEnd()
+	if w.missed() {
+		return nil
+	}
+	for _, p := range w.prove() {
+		problems = append(problems, "before any check: "+p)
+	}
+	return problems
+}
+
+func (w *world) setUnchecked(unchecked bool) {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	for _, r := range w.replicas {
+		r.unchecked = unchecked
+	}
+}
+
+// knownLost returns the events of which a replica must know that they are lost.
+// A stream that was emptied and has begun again looks like one that was
+// trimmed, and one that went on behind a position that was lost does not show
+// from where on.
+func (w *world) knownLost(on int) map[*fact]bool {
+	gone, r := make(map[*fact]bool), w.replicas[on]
+	for _, name := range w.names {
+		t := r.memory.hub.topic(name)
+		if t == nil {
+			continue
+		}
+		w.s.mu.Lock()
+		missed := r.missed[name]
+		w.s.mu.Unlock()
+		t.mu.Lock()
+		unsure := missed || !t.joined || !t.heard || t.dirty || t.filling
+		t.mu.Unlock()
+		facts := w.truth[name].facts[1:]
+		if unsure || w.truth[name].flushes > 0 || slices.ContainsFunc(facts, func(f *fact) bool { return f.behind }) {
+			continue
+		}
+		for _, f := range facts {
+			if f.lost {
+				gone[f] = true
+			}
+		}
+	}
+	return gone
+}
+
+// missed tells whether something has happened that a replica cannot know of.
+func (w *world) missed() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	for _, r := range w.replicas {
+		for name := range r.wanted {
+			if r.missed[name] {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // settle lets time pass, several checks of the tops, and every client read.
@@ -340,24 +434,31 @@ func (w *world) settle() {
 	for range 2 {
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		for idle := 0; idle < 2; idle++ { // the first may have asked for a page
-			for _, c := range w.clients {
-				if c.read(100) > 0 {
-					idle = -1
-				}
+		w.readToEnd()
+	}
+}
+
+func (w *world) readToEnd() {
+	for idle := 0; idle < 2; idle++ { // the first may have asked for a page
+		for _, c := range w.clients {
+			if c.read(100) > 0 {
+				idle = -1
 			}
-			synctest.Wait()
 		}
+		synctest.Wait()
 	}
 	for _, name := range w.names {
 		w.sweep(name, false)
 	}
 }
 
-// finish heals the world, publishes one more event and returns what is wrong
-// with what the clients were given.
+// finish mends the world, lets time pass, publishes one more event and returns
+// what is wrong with what the clients were given.
 func (w *world) finish() []string {
-	w.heal()
+	if problems := w.prompt(); problems != nil {
+		return problems
+	}
+	w.settle()
 	problems := w.prove()
 	for _, name := range w.names {
 		w.publish(name, 10)
