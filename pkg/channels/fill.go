@@ -89,6 +89,10 @@ func (f *fill) read(events []Event) (all bool) {
 				lost.After = highest(lost.After, first.Prev)
 			}
 			t.log.lose(lost)
+			if lost.Upto.Less(after) {
+				// But it is of less, and perhaps of an earlier time.
+				t.lose(Loss{After: first.Prev, Upto: after})
+			}
 		}
 	} else if !first.Foreign && first.Prev.Less(after) {
 		t.lose(Loss{After: first.Prev, Upto: after})

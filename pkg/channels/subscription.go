@@ -171,6 +171,12 @@ func (s *subscription) place() bool {
 	}
 	s.needFill = 0
 	index, exact := t.log.find(s.pos)
+	if index > t.log.first && !exact {
+		// A break in the chain stands at its beginning, and reaches further.
+		if g := t.log.at(index - 1).Gap; g != nil && s.pos.Less(g.To) {
+			index--
+		}
+	}
 	s.stage, s.index, s.seq = following, index, t.log.seqBefore(index)
 	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
 		h(FromLog)
@@ -294,6 +300,9 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 	case e.expired(now):
 		s.addGap(Gap{Channel: s.topic.channel, Reason: GapExpired, From: s.pos, To: e.Position, Count: 1})
 	default:
+		if s.skipped {
+			s.addGap(Gap{Channel: s.topic.channel, Reason: GapLost, From: s.pos, To: e.Position.before()})
+		}
 		out = append(s.giveGap(at, out), Delivery{Channel: at, Entry: e})
 		r.take(e)
 	}
