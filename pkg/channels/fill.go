@@ -99,6 +99,7 @@ func (f *fill) read(events []Event) (all bool) {
 	}
 	for _, e := range t.chain(after, events) {
 		t.push(e)
+		t.lag(e)
 	}
 	if len(events) > 0 {
 		t.wakers.wake()

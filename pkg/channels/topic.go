@@ -137,11 +137,17 @@ func (t *topic) is(at *Entry, e *Event) bool {
 
 // accept appends a live event and wakes who waits for it.
 func (t *topic) accept(e *Event) {
-	t.push(t.entry(e))
-	if h := t.hub.hooks; h.Lag != nil {
+	entry := t.entry(e)
+	t.push(entry)
+	t.lag(entry)
+	t.wakers.wake()
+}
+
+// lag tells how late an event came, by announcement or by reading.
+func (t *topic) lag(e *Entry) {
+	if h := t.hub.hooks; h.Lag != nil && e.Gap == nil {
 		h.Lag(t.hub.now().Sub(e.Position.Time()))
 	}
-	t.wakers.wake()
 }
 
 func (t *topic) push(e *Entry) {

@@ -201,7 +201,13 @@ func (b *Bus) keepLoaded(ctx context.Context) {
 	backoff := retry.Backoff{Policy: linkRetry}
 	for ctx.Err() == nil {
 		wait := ensureInterval
-		err := b.loader.ensure(ctx)
+		var err error
+		if !b.loaded.Load() {
+			err = b.checkSingle(ctx)
+		}
+		if err == nil {
+			err = b.loader.ensure(ctx)
+		}
 		// Where only some masters are away, the others are served.
 		if usable := err == nil || errors.As(err, new(*someAwayError)); !usable {
 			b.loaded.Store(false)

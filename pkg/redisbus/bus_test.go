@@ -43,6 +43,14 @@ func startBus(t *testing.T, mini *miniredis.Miniredis, change ...func(*Options))
 
 func startBusAt(t *testing.T, url string, change ...func(*Options)) *running {
 	t.Helper()
+	r := beginBusAt(t, url, change...)
+	r.wantState(t, true)
+	return r
+}
+
+// beginBusAt does not wait for Redis.
+func beginBusAt(t *testing.T, url string, change ...func(*Options)) *running {
+	t.Helper()
 	r := &running{ears: newEars(t), states: make(chan bool, 1000), recorded: make(chan bool, 100_000), rejected: make(chan string, 1000)}
 	o := Options{URL: url, Policies: testPolicies(t), MaxPayload: 1000, Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{
 		State:    func(up bool) { r.states <- up },
@@ -64,7 +72,6 @@ func startBusAt(t *testing.T, url string, change ...func(*Options)) *running {
 	}()
 	r.stop = func() { cancel(); <-ended }
 	t.Cleanup(r.stop)
-	r.wantState(t, true)
 	return r
 }
 

@@ -86,7 +86,7 @@ func isRefusal(err error) bool {
 		return false
 	}
 	text := err.Error()
-	for _, passing := range []string{"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE", "OOM", "READONLY"} {
+	for _, passing := range []string{"BUSY", "MISCONF", "NOREPLICAS", "UNKILLABLE", "OOM", "READONLY", "ERR This instance has cluster support disabled"} {
 		// Redis 6 puts its own words before what a command in a script answered.
 		if strings.HasPrefix(text, passing) || strings.Contains(text, ": -"+passing+" ") {
 			return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -120,6 +121,9 @@ func (b *Bus) State() map[string]error {
 	parts := map[string]error{"redis": b.link.trouble(now), "redis plain publish": b.record.link.trouble(now), "redis library": nil}
 	if parts["redis plain publish"] == nil && !b.record.hearing.Load() {
 		parts["redis plain publish"] = errors.New("not all of what this replica is to record is subscribed yet")
+		if err := b.record.renewErr.Load(); err != nil {
+			parts["redis plain publish"] = fmt.Errorf("this replica cannot take a role in recording: %w", *err)
+		}
 	}
 	if err := b.loadErr.Load(); err != nil {
 		parts["redis library"] = *err
@@ -177,7 +181,7 @@ func (b *Bus) changed(err error) {
 	b.known, b.state = true, up
 	switch {
 	case up:
-		b.log.Info("redis is here")
+		b.log.Info("redis is here", "at", b.link.at())
 	case b.Ready():
 		b.log.Warn("a part of redis is away; its channels are caught up when it is back", "error", err)
 	default:

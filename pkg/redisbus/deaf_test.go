@@ -152,7 +152,7 @@ func TestLinkNoticesDeafness(t *testing.T) {
 func TestLinkSaysWhatIsWrong(t *testing.T) {
 	l := newLink(linkOptions{of: "master", deafAfter: 3 * time.Second}, nil)
 	l.addr, l.cause = "10.0.0.3:6379", io.EOF
-	if got := l.trouble(time.Now()).Error(); got != "no connection for events to master 10.0.0.3:6379: EOF" {
+	if got := l.trouble(time.Now()).Error(); got != "no connection for events to master at 10.0.0.3:6379: EOF" {
 		t.Error(got)
 	}
 	l.up.Store(true)

@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -23,7 +24,9 @@ func (b *Bus) detect(ctx context.Context) {
 			b.decide(sharded)
 			return
 		}
-		b.failedToDetect(err)
+		if !errors.Is(err, errNoAnswerYet) { // at first nobody can have answered
+			b.failedToDetect(err)
+		}
 		select {
 		case <-time.After(backoff.Next()):
 		case <-ctx.Done():
@@ -37,7 +40,7 @@ func (b *Bus) knowShards(ctx context.Context) (bool, error) {
 		if err := b.watch.trouble(); err != nil {
 			return false, fmt.Errorf("ask for the slots of the cluster: %w", err)
 		}
-		return false, fmt.Errorf("no node of the cluster has answered yet")
+		return false, errNoAnswerYet
 	}
 	var mu sync.Mutex
 	var asked sync.WaitGroup
@@ -82,6 +85,20 @@ func knowsShards(ctx context.Context, o *redis.Options, name string) (bool, erro
 	return understood(err)
 }
 
+// checkSingle refuses a node of a Cluster that was named as if it were the whole
+// of Redis: its library would be replaced by one that announces elsewhere.
+func (b *Bus) checkSingle(ctx context.Context) error {
+	if b.target.single == nil {
+		return nil
+	}
+	// Other servers do not know the command, and it may be forbidden.
+	info, err := b.client.ClusterInfo(ctx).Result()
+	if err == nil && strings.Contains(info, "cluster_state:") {
+		return fmt.Errorf("%s is a node of a Cluster: use redis+cluster://%s in the Redis URL", b.target.single.Addr, b.target.single.Addr)
+	}
+	return nil
+}
+
 func understood(err error) (bool, error) {
 	switch {
 	case err == nil:
@@ -114,6 +131,9 @@ func (b *Bus) found(ctx context.Context) []any {
 		}
 	}
 	list := []any{"kind", kind, "masters", masters, "sharded", b.sharded.Load()}
+	if b.sentinels != nil {
+		list = append(list, "master", b.sentinels.current())
+	}
 	// INFO may be forbidden.
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -136,6 +136,13 @@ func (l *link) end(why error) {
 	}
 }
 
+// at is where the link is connected, or was last.
+func (l *link) at() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.addr
+}
+
 // leave has the present connection given up unless it is to this server.
 func (l *link) leave(addr string) {
 	l.mu.Lock()
@@ -160,7 +167,10 @@ func (l *link) trouble(now time.Time) error {
 	addr, cause := l.addr, l.cause
 	l.mu.Unlock()
 	if !l.up.Load() {
-		return fmt.Errorf("no connection for events to %s %s: %w", l.of, addr, cause)
+		if addr == "" {
+			return fmt.Errorf("no connection for events to %s: %w", l.of, cause)
+		}
+		return fmt.Errorf("no connection for events to %s at %s: %w", l.of, addr, cause)
 	}
 	if silence := now.Sub(time.Unix(0, l.heard.Load())); silence > l.deafAfter*2/3+100*time.Millisecond {
 		return fmt.Errorf("no events heard from %s %s since %v, not even probes", l.of, addr, silence.Round(100*time.Millisecond))

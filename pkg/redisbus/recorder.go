@@ -36,11 +36,12 @@ type recorder struct {
 
 	early time.Duration // see occurrences
 
-	hearing atomic.Bool  // all that this replica is to record has been subscribed since Redis came
-	clock   atomic.Int64 // Redis time minus local time, ms
-	breaks  atomic.Int64 // how often the connection broke
-	clockOf atomic.Int64 // value of breaks when clock was asked for, or -1
-	unique  atomic.Int64 // last local position, for localPosition
+	renewErr atomic.Pointer[error] // why the lease could not be renewed, nil if it could
+	hearing  atomic.Bool           // all that this replica is to record has been subscribed since Redis came
+	clock    atomic.Int64          // Redis time minus local time, ms
+	breaks   atomic.Int64          // how often the connection broke
+	clockOf  atomic.Int64          // value of breaks when clock was asked for, or -1
+	unique   atomic.Int64          // last local position, for localPosition
 
 	leasing sync.Mutex
 

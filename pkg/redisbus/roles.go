@@ -17,7 +17,13 @@ func (r *recorder) heartbeat(ctx context.Context) {
 	defer ticker.Stop()
 	for {
 		if !r.leaving() {
-			if err := r.renew(ctx); err == nil {
+			err := r.renew(ctx)
+			if err != nil && ctx.Err() == nil {
+				r.renewErr.Store(&err)
+			} else {
+				r.renewErr.Store(nil)
+			}
+			if err == nil {
 				now := time.Now()
 				r.takeRoles(patterns, passedOn, now, now.Sub(begun) < young)
 			}

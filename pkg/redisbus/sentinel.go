@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -22,6 +23,7 @@ type sentinels struct {
 	moved   func(addr string) // called when commands begin to go there
 	mu      sync.Mutex
 	present string // the master that commands go to, or empty
+	epoch   int64  // the highest config epoch heard of
 }
 
 // sentinelInterval is how often a link asks whether its master still is one.
@@ -43,7 +45,10 @@ func (s *sentinels) close() {
 	}
 }
 
-// addr returns the address of the master by the newest word of all Sentinels.
+// addr returns the address of the master by the newest word of all Sentinels. Of
+// an older word than the newest so far, only a majority is believed: it may be
+// the one that was quick to answer and has not heard yet, but Sentinels can also
+// be told to begin anew.
 func (s *sentinels) addr(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -51,12 +56,14 @@ func (s *sentinels) addr(ctx context.Context) (string, error) {
 	var asked sync.WaitGroup
 	var best string
 	var newest int64 = -1
+	votes := make(map[string]int)
 	var last error
 	for i, c := range s.clients {
 		asked.Go(func() {
 			addr, epoch, err := askSentinel(ctx, c, s.o.MasterName)
 			mu.Lock()
 			defer mu.Unlock()
+			votes[addr]++
 			switch {
 			case err != nil:
 				last = fmt.Errorf("sentinel %s: master %q: %w", s.o.SentinelAddrs[i], s.o.MasterName, err)
@@ -69,6 +76,12 @@ func (s *sentinels) addr(ctx context.Context) (string, error) {
 	if best == "" {
 		return "", last
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if newest < s.epoch && votes[best] <= len(s.clients)/2 {
+		return "", fmt.Errorf("the only Sentinels that answer name %s, which others have replaced", best)
+	}
+	s.epoch = newest
 	return best, nil
 }
 
@@ -76,6 +89,9 @@ func (s *sentinels) addr(ctx context.Context) (string, error) {
 // promoted replica as soon as there is one, and for the epoch of this knowledge.
 func askSentinel(ctx context.Context, c *redis.SentinelClient, name string) (addr string, epoch int64, err error) {
 	at, err := c.GetMasterAddrByName(ctx, name).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", 0, errors.New("it watches no master of that name")
+	}
 	if err != nil {
 		return "", 0, err
 	}
@@ -105,6 +121,13 @@ func (s *sentinels) master(ctx context.Context) (*redis.Options, error) {
 	return s.options(addr), nil
 }
 
+// current is the master that commands go to, or empty.
+func (s *sentinels) current() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.present
+}
+
 // follow has commands go to this master, and to no other any more: what a link
 // to it announces must not be looked up at the one before, which may be alive.
 func (s *sentinels) follow(addr string) {
@@ -126,9 +149,7 @@ func (s *sentinels) follow(addr string) {
 func (s *sentinels) commands() *redis.Client {
 	o := s.options(s.o.MasterName)
 	o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		s.mu.Lock()
-		addr := s.present
-		s.mu.Unlock()
+		addr := s.current()
 		if addr == "" {
 			master, err := s.master(ctx)
 			if err != nil {

@@ -61,6 +61,8 @@ func newWatcher(seeds []string, options func(string) *redis.Options) *watcher {
 	}
 }
 
+var errNoAnswerYet = errors.New("no node of the cluster has answered yet")
+
 // kick has the topology asked at once.
 func (w *watcher) kick() {
 	select {
@@ -84,7 +86,7 @@ func (w *watcher) trouble() error {
 		return *err
 	}
 	if w.latest.Load() == nil {
-		return errors.New("no node of the cluster has answered yet")
+		return errNoAnswerYet
 	}
 	return nil
 }

@@ -45,8 +45,8 @@ var mutations = []struct {
 	{
 		name:   "a broken chain makes no gap",
 		file:   "topic.go",
-		from:   "entries = append(entries, t.gapEntry(after, e.Prev))",
-		to:     "if !(HAS) {\nentries = append(entries, t.gapEntry(after, e.Prev))\n}",
+		from:   "if e.Prev != after && e.Lost == nil {",
+		to:     "if !(HAS) && e.Prev != after && e.Lost == nil {",
 		faults: []string{"link cut"},
 		want:   []kindOfViolation{missing},
 	},
