@@ -31,6 +31,18 @@ func (h *Hub) History(ctx context.Context, channel string, after *Position, limi
 	if err != nil {
 		return nil, err
 	}
+	var top Top
+	if len(events) == 0 {
+		if top = h.broker.Open(ctx, []string{channel})[0]; top.Err != nil {
+			return nil, top.Err
+		}
+		if top.Position != from {
+			// Something may have been published between the two questions.
+			if events, err = h.broker.Read(ctx, channel, from, limit+1); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if len(events) > limit {
 		events, page.More = events[:limit], true
 	}
@@ -39,13 +51,9 @@ func (h *Hub) History(ctx context.Context, channel string, after *Position, limi
 	}
 	page.Last = from
 	if len(events) == 0 {
-		top := h.broker.Open(ctx, []string{channel})[0]
-		if top.Err != nil {
-			return nil, top.Err
-		}
-		page.Last = top.Position
-		if after != nil && page.Last != from {
-			page.Entries = []*Entry{t.gapEntry(from, page.Last)}
+		page.Last = highest(from, top.Position) // a cursor never goes back
+		if after != nil && top.Position != from {
+			page.Entries = []*Entry{t.gapEntry(from, top.Position)}
 		}
 		return page, nil
 	}

@@ -121,9 +121,9 @@ func (b *Bus) State() map[string]error {
 	parts := map[string]error{"redis": b.link.trouble(now), "redis plain publish": b.record.link.trouble(now), "redis library": nil}
 	if parts["redis plain publish"] == nil && !b.record.hearing.Load() {
 		parts["redis plain publish"] = errors.New("not all of what this replica is to record is subscribed yet")
-		if err := b.record.renewErr.Load(); err != nil {
-			parts["redis plain publish"] = fmt.Errorf("this replica cannot take a role in recording: %w", *err)
-		}
+	}
+	if err := b.record.renewErr.Load(); err != nil && b.record.link.up.Load() {
+		parts["redis plain publish"] = fmt.Errorf("this replica cannot renew its lease as recorder: %w", *err)
 	}
 	if err := b.loadErr.Load(); err != nil {
 		parts["redis library"] = *err

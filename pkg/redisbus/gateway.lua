@@ -293,6 +293,9 @@ local function record(keys, args)
   wrong = bad_payload(args[1])
   if wrong then return fail(wrong) end
   if policy.size == 0 then return fail('"' .. channel .. '" has no history to record in') end
+  if not args[2] or not args[3] or args[3] == '' then
+    return fail('a record needs <payload> <last> <recorder>')
+  end
   local digest = redis.sha1hex(args[1])
   local key = keys[1]
   local seen = PREFIX .. '.plain:{' .. key .. '}:' .. digest
@@ -368,7 +371,7 @@ local function lost(keys, args)
   local _, policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
   local key, position, after = keys[1], args[1] or '', args[2] or ''
-  if not parts(position) or not parts(after) then
+  if not parts(position) or not parts(after) or not less(after, position) then
     return fail('a loss is given by two positions: <position> <after>')
   end
   if policy.size == 0 then return '' end

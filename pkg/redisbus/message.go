@@ -44,7 +44,7 @@ func parseAnnouncement(text string) (channels.Event, error) {
 		return channels.Event{}, errAnnouncement
 	}
 	if f[2] != "-" {
-		if e.Prev, err = channels.ParsePosition(f[2]); err != nil {
+		if e.Prev, err = channels.ParsePosition(f[2]); err != nil || !e.Prev.Less(e.Position) {
 			return channels.Event{}, errAnnouncement
 		}
 	}
@@ -94,8 +94,8 @@ func parseEntry(m redis.XMessage) (e channels.Event, recorder string, ok bool) {
 		return e, "", false
 	}
 	prev, _ := m.Values["p"].(string)
-	if e.Prev, err = channels.ParsePosition(prev); err != nil {
-		return e, "", false
+	if e.Prev, err = channels.ParsePosition(prev); err != nil || !e.Prev.Less(e.Position) {
+		return channels.Event{Position: e.Position}, "", false
 	}
 	if e.Payload, ok = m.Values["d"].(string); !ok {
 		upto, _ := m.Values["l"].(string)

@@ -23,9 +23,12 @@ func (r *recorder) heartbeat(ctx context.Context) {
 			} else {
 				r.renewErr.Store(nil)
 			}
-			if err == nil {
+			// Where only the master is away that has the leases, what can be heard is
+			// still recorded: as stand-in, whatever the rank, which is known no more.
+			unleased := err != nil && r.bus.target.clustered() && r.askClock(ctx) == nil
+			if err == nil || unleased {
 				now := time.Now()
-				r.takeRoles(patterns, passedOn, now, now.Sub(begun) < young)
+				r.takeRoles(patterns, passedOn, now, unleased || now.Sub(begun) < young)
 			}
 		}
 		select {
@@ -93,6 +96,23 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	return nil
 }
 
+// askClock asks any master for the Redis time.
+func (r *recorder) askClock(ctx context.Context) (err error) {
+	of := r.breaks.Load()
+	for range 5 { // each time another node, and some may be away
+		asking, cancel := context.WithTimeout(ctx, askTimeout)
+		var now time.Time
+		now, err = r.bus.client.Time(asking).Result()
+		cancel()
+		if err == nil {
+			r.clock.Store(now.UnixMilli() - time.Now().UnixMilli())
+			r.clockOf.Store(of)
+			return nil
+		}
+	}
+	return err
+}
+
 func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, now time.Time, isYoung bool) {
 	defer r.settle()
 	r.mu.Lock()
@@ -100,7 +120,10 @@ func (r *recorder) takeRoles(patterns []string, passedOn map[string]time.Time, n
 	firsts, seconds := 0, 0
 	var want, unwant []topicName
 	for _, p := range patterns {
-		place := rank(p, r.bus.o.Replica, r.live)
+		place := 2 // before the first lease
+		if r.live != nil {
+			place = rank(p, r.bus.o.Replica, r.live)
+		}
 		_, listening := r.first[p]
 		if place < 2 || isYoung {
 			delete(passedOn, p)
