@@ -40,7 +40,10 @@ type Broker interface {
 	// MarkLost records in the stream that it has lost events which this replica
 	// had received, once however many replicas do. It reports false where there
 	// is nothing to record after all, or the stream can take no such record.
-	MarkLost(ctx context.Context, channel string, lost Loss) (bool, error)
+	// If younger is not zero, events up to lost.After that are younger than this
+	// by Redis' clock may have followed the loss: it is recorded from before
+	// them.
+	MarkLost(ctx context.Context, channel string, lost Loss, younger time.Duration) (bool, error)
 }
 
 // Top is the answer about one channel to Broker.Open, Renew or Tops.

@@ -16,7 +16,8 @@ func (t *topic) startFill() {
 // fill is what is asked about one topic while its log is brought up to date.
 type fill struct {
 	topic   *topic
-	after   Position // the log's end
+	since   time.Time // when it was begun
+	after   Position  // the log's end
 	limit   int
 	open    bool // the log is to begin
 	covered int  // of the pending announcements, those made before the stream was read
@@ -34,7 +35,7 @@ func (f *fill) begin() bool {
 		t.filling = false
 		return false
 	}
-	t.dirty = false
+	t.dirty, f.since = false, time.Now()
 	// An announcement is made after its event is in the stream: what is pending
 	// now is covered by what is read from now on.
 	f.covered = len(t.pending)
@@ -47,7 +48,7 @@ func (f *fill) opened(top Position) {
 	t := f.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.log.reset(top)
+	t.log.reset(top, f.since)
 	t.joined, t.renewed = true, time.Now()
 }
 
@@ -157,7 +158,7 @@ func (f *fill) topped(top Position) (settled bool) {
 	case top.Less(after):
 		// It cannot be recorded, so this log goes back to where the stream is.
 		t.lost = nil
-		t.log.reset(top)
+		t.log.reset(top, f.since)
 		t.push(&Entry{Position: top, lost: &Loss{After: top, Upto: after},
 			Gap: &Gap{Channel: t.channel, Reason: GapLost, From: after, To: after}})
 	case f.empty < 2:
@@ -179,7 +180,7 @@ func (f *fill) forkedAt(place Position) {
 	f.forked = false
 	l := Loss{After: place, Upto: t.log.end}
 	t.lose(l)
-	t.log.reset(place)
+	t.log.reset(place, f.since)
 	// Its predecessor lies behind it: see subscription.give.
 	t.push(&Entry{Position: place, prev: l.Upto, lost: &l, Gap: &Gap{Channel: t.channel, Reason: GapLost, From: place, To: l.Upto}})
 	t.wakers.wake()
@@ -219,16 +220,24 @@ func (t *topic) join(covered int) bool {
 	return !t.dirty
 }
 
-// markLost records what the stream has lost.
+// clockMargin is for how long, at most, a call is on its way to Redis.
+const clockMargin = 5 * time.Second
+
+// markLost records what the stream has lost. Where that begins before the log
+// does, the log cannot tell whether what survived is of its own history, or was
+// published since by a clock that is behind.
 func (f *fill) markLost(ctx context.Context) (marked bool, err error) {
 	t := f.topic
 	t.mu.Lock()
-	lost := t.lost
+	lost, younger := t.lost, time.Duration(0)
+	if lost != nil && lost.After.Less(t.log.start) {
+		younger = time.Since(t.log.since) + clockMargin
+	}
 	t.mu.Unlock()
 	if lost == nil {
 		return false, nil
 	}
-	if marked, err = t.hub.broker.MarkLost(ctx, t.channel, *lost); err != nil {
+	if marked, err = t.hub.broker.MarkLost(ctx, t.channel, *lost, younger); err != nil {
 		return false, err
 	}
 	f.refused = !marked

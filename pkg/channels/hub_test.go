@@ -73,7 +73,7 @@ func TestRepeatedAnnouncementIsGivenOnce(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		c := r.connect(t, Request{Channel: "a"})
 		s.publish("a", "1")
-		e := s.streams["a"].entries[0]
+		e := s.entries("a")[0]
 		r.hub.Announced("a", e)
 		s.publish("a", "2")
 		r.hub.Announced("a", e)
@@ -99,7 +99,7 @@ func TestForgedAnnouncementIsNotBelieved(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		c := r.connect(t, Request{Channel: "a"})
 		s.publish("a", "1")
-		top := s.streams["a"].top
+		top := s.top("a")
 		r.hub.Announced("a", Event{Position: Position{top.Millis + 9, 0}, Prev: Position{top.Millis + 5, 0}, Payload: "forged"})
 		s.publish("a", "2")
 		c.want("1", "2")
@@ -406,7 +406,7 @@ func TestConcurrentReplaysShareReads(t *testing.T) {
 	scenario(t, Policy{HistorySize: 1000}, func(t *testing.T, s *store, r *replica) {
 		start := Position{}
 		s.publish("a", "0")
-		start = s.streams["a"].top
+		start = s.top("a")
 		s.publishNumbers("a", 1, 300)
 		var clients []*client
 		for range 50 {
@@ -443,7 +443,7 @@ func TestFailedReadIsTriedAgain(t *testing.T) {
 func TestFailedReplayIsTriedAgain(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		s.publish("a", "0")
-		start := s.streams["a"].top
+		start := s.top("a")
 		s.publishNumbers("a", 1, 2)
 		r.connect(t, Request{Channel: "a"})
 		s.mu.Lock()

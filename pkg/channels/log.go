@@ -1,6 +1,9 @@
 package channels
 
-import "sort"
+import (
+	"sort"
+	"time"
+)
 
 // Entry is one place in a channel's log: an event, or a gap that every
 // subscriber crossing this place must be told of. Its exported fields are
@@ -40,7 +43,8 @@ type log struct {
 	start   Position
 	end     Position
 	bytes   int
-	seq     int64 // of the last event before the log began, or began anew
+	seq     int64     // of the last event before the log began, or began anew
+	since   time.Time // when it began: only from then on can the stream have parted from what came before it
 }
 
 func (l *log) next() int64 { return l.first + int64(len(l.entries)) }
@@ -60,8 +64,8 @@ func (l *log) seqBefore(index int64) int64 {
 	return l.entries[0].seq - 1
 }
 
-func (l *log) reset(at Position) {
-	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next())}
+func (l *log) reset(at Position, since time.Time) {
+	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next()), since: since}
 }
 
 func (l *log) append(e *Entry) {

@@ -79,9 +79,9 @@ func TestALossIsShownWhereItHappened(t *testing.T) {
 		c := r.connect(t, Request{Channel: "a"})
 		s.publishNumbers("a", 1, 5)
 		c.want(numbers(1, 5)...)
-		at := s.streams["a"].entries[2].Position
+		at := s.entries("a")[2].Position
 		away := c.cursor()
-		upto := s.streams["a"].top
+		upto := s.top("a")
 		failover(s, 2, r)
 		gaps := c.gaps()
 		if len(gaps) != 1 || gaps[0].From != upto || !upto.Less(gaps[0].To) {
@@ -116,7 +116,7 @@ func TestALossThatIsRecordedLate(t *testing.T) {
 		s.publishNumbers("a", 1, 3)
 		c.want("1", "2", "3")
 		deaf := other.resume(t, c.cursor(), "a")
-		after := s.streams["a"].top
+		after := s.top("a")
 		other.setDown(true)
 		s.publishNumbers("a", 4, 5)
 		c.want("4", "5")
@@ -176,7 +176,7 @@ func TestPositionsGivenTwice(t *testing.T) {
 				s.publish("a", numbers(2, 4)[i])
 			}
 			c.want(numbers(1, 4)...)
-			lost := slices.Clone(s.streams["a"].entries[1:])
+			lost := s.entries("a")[1:]
 			r.setDown(true)
 			s.lose("a", 3)
 			publish := func(payload string, i int) {
@@ -230,7 +230,7 @@ func TestAReplicaThatFindsOutLater(t *testing.T) {
 		s.publishNumbers("a", 1, 2)
 		c.want("1", "2")
 		behind := newStore(100, time.Hour)
-		behind.streams["a"] = &stream{entries: slices.Clone(s.streams["a"].entries[:1]), top: s.streams["a"].entries[0].Position}
+		behind.streams["a"] = &stream{entries: s.entries("a")[:1:1], top: s.entries("a")[0].Position}
 		other := behind.replica(t, policies(t, history))
 		back := other.resume(t, c.cursor(), "a")
 		back.want("gap lost(0)")
@@ -257,7 +257,7 @@ func TestTwoMastersAtOnce(t *testing.T) {
 		c := r.connect(t, Request{Channel: "a"})
 		s.publishNumbers("a", 1, 2)
 		c.want("1", "2")
-		fork, common := s.streams["a"].top, c.cursor()
+		fork, common := s.top("a"), c.cursor()
 		at := func(n uint64) func(*Event) { return func(e *Event) { e.Position = Position{fork.Millis + n, 0} } }
 		s.publish("a", "old 3", at(20))
 		s.publish("a", "old 4", at(40))
@@ -416,7 +416,7 @@ func TestTheRecordOfALossIsLost(t *testing.T) {
 		if gaps := deaf.gaps(); len(gaps) != 1 || gaps[0].From != from {
 			t.Errorf("gaps %+v, want one from %v", gaps, from)
 		}
-		if e := s.streams["a"].entries; e[len(e)-1].Lost.After != from {
+		if e := s.entries("a"); e[len(e)-1].Lost.After != from {
 			t.Errorf("recorded is %+v, want it from %v", e[len(e)-1].Lost, from)
 		}
 	})
@@ -454,9 +454,59 @@ func TestALossAmongPositions(t *testing.T) {
 		s.publish("a", "4", func(e *Event) { e.Position.Seq += 15 })
 		r.setDown(false)
 		c.want("gap lost(0)")
-		e := s.streams["a"].entries
+		e := s.entries("a")
 		if lost := e[len(e)-1].Lost; lost == nil || !lost.After.Less(first) {
 			t.Errorf("recorded is %+v, want it from before %v", lost, first)
+		}
+	})
+}
+
+// All is lost, and what was published until a replica could record that has
+// positions before those of clients: it lies in their gap.
+func TestALossOfEverythingWithTheClockBehind(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		scenario(t, history, func(t *testing.T, s *store, r *replica) {
+			s.publish("a", "0")
+			time.Sleep(time.Minute)
+			c := r.connect(t, Request{Channel: "a"})
+			s.publishNumbers("a", 1, 2)
+			c.want("1", "2")
+			before := s.top("a")
+			if !heard {
+				r.setDown(true)
+			}
+			s.flush()
+			s.mu.Lock()
+			s.skew = -time.Hour
+			s.mu.Unlock()
+			behind := s.publish("a", "3")
+			s.publish("a", "4")
+			r.setDown(false)
+			synctest.Wait()
+			if gaps := c.gaps(); len(gaps) != 1 || !gaps[0].From.Less(behind) || gaps[0].To.Less(before) {
+				t.Errorf("gaps %+v, want one with %v and %v in it", gaps, behind, before)
+			}
+			s.publish("a", "5")
+			c.want("5")
+		})
+	}
+}
+
+// What a younger log cannot know of, because it was before its time, is not
+// taken for lost.
+func TestALossBeforeTheLogBegan(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		s.publish("a", "0")
+		kept := s.top("a")
+		time.Sleep(time.Minute)
+		s.publish("a", "1")
+		c := r.connect(t, Request{Channel: "a"})
+		s.publish("a", "2")
+		c.want("2")
+		failover(s, 2, r)
+		c.want("gap lost(0)")
+		if e := s.entries("a"); e[len(e)-1].Lost.After != kept {
+			t.Errorf("recorded is %+v, want it from %v", e[len(e)-1].Lost, kept)
 		}
 	})
 }
@@ -471,7 +521,7 @@ func TestALossBeforeTheRecordOfAnother(t *testing.T) {
 		s.lose("a", 1)
 		time.Sleep(time.Millisecond)
 		s.publish("a", "2")
-		at := s.streams["a"].top
+		at := s.top("a")
 		s.publish("a", "3")
 		r.setDown(false)
 		synctest.Wait()

@@ -18,6 +18,7 @@ type store struct {
 	brokers []*memory
 	size    int           // as historySize
 	ttl     time.Duration // as historyTTL
+	skew    time.Duration // how far its clock is ahead of the replicas'
 	reads   int           // how often anything was read
 	hold    moment        // when calls are held
 	held    []chan struct{}
@@ -48,9 +49,26 @@ func (s *store) stream(channel string) *stream {
 	return s.streams[channel]
 }
 
+// now is the store's time.
+func (s *store) now() time.Time { return time.Now().Add(s.skew) }
+
+// top returns a stream's last position.
+func (s *store) top(channel string) Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stream(channel).top
+}
+
+// entries returns a copy of a stream.
+func (s *store) entries(channel string) []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.stream(channel).entries)
+}
+
 // after returns a position for now, above p.
-func after(p Position) Position {
-	now := Position{Millis: uint64(time.Now().UnixMilli())}
+func (s *store) after(p Position) Position {
+	now := Position{Millis: uint64(s.now().UnixMilli())}
 	if !p.Less(now) {
 		now = Position{p.Millis, p.Seq + 1}
 	}
@@ -61,7 +79,7 @@ func after(p Position) Position {
 func (s *store) publish(channel, payload string, change ...func(*Event)) Position {
 	s.mu.Lock()
 	st := s.stream(channel)
-	e := Event{Position: after(st.top), Prev: st.top, Payload: payload}
+	e := Event{Position: s.after(st.top), Prev: st.top, Payload: payload}
 	for _, c := range change {
 		c(&e)
 	}
@@ -355,7 +373,7 @@ func (b *memory) Open(ctx context.Context, names []string) []Top {
 	return b.each(ctx, names, func(name string) Position {
 		st := b.store.stream(name)
 		if st.top.IsZero() {
-			st.top = after(Position{})
+			st.top = b.store.after(Position{})
 		}
 		b.store.trimLocked(st)
 		return st.top
@@ -404,7 +422,7 @@ func (b *memory) Tails(ctx context.Context, requests []TailRequest) []Tail {
 	return tails
 }
 
-func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marked bool, err error) {
+func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss, younger time.Duration) (marked bool, err error) {
 	b.store.pause(ctx, looking)
 	defer b.store.pause(ctx, telling)
 	var mark Event
@@ -414,6 +432,9 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 		}
 		marked = true
 		st := b.store.stream(channel)
+		if from := (Position{Millis: uint64(b.store.now().Add(-younger).UnixMilli())}); younger > 0 && from.Less(lost.After) {
+			lost.After = from
+		}
 		for _, e := range st.entries {
 			if e.Lost != nil && lost.Upto.Less(e.Position) && !e.Lost.Upto.Less(lost.Upto) && !lost.After.Less(e.Lost.After) {
 				return nil
@@ -425,7 +446,7 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss) (marke
 				return nil
 			}
 		}
-		mark = Event{Position: after(highest(st.top, lost.Upto)), Prev: st.top, Lost: &lost}
+		mark = Event{Position: b.store.after(highest(st.top, lost.Upto)), Prev: st.top, Lost: &lost}
 		st.top = mark.Position
 		st.entries = append(st.entries, mark)
 		b.store.trimLocked(st)

@@ -62,7 +62,7 @@ func (t *topic) confirmed() {
 	if !t.policy.History() {
 		if !t.joined {
 			t.joined = true
-			t.log.reset(Position{})
+			t.log.reset(Position{}, time.Now())
 		}
 		t.wakers.wake()
 		return

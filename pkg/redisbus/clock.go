@@ -21,7 +21,13 @@ func (b *Bus) Now() time.Time {
 // listensFrom is now, or rather a little earlier: no record of what is heard from
 // now on is older by Redis' clock, which is known with an error, and in a Cluster
 // is that of another node than the one that records.
-func (r *recorder) listensFrom() time.Time { return time.Now().Add(-clockSlack) }
+func (r *recorder) listensFrom() time.Time {
+	if r.bus.target.clustered() {
+		return time.Now().Add(-clockSlack)
+	}
+	// The shorter, the sooner after a restart the same payload is a new one.
+	return time.Now().Add(-listenSlack)
+}
 
 // localPosition returns a position by this replica's knowledge of the Redis
 // time, never the same one twice.

@@ -361,12 +361,14 @@ end
 -- A position further in the future than this is none that Redis gave.
 local FUTURE = 24 * 3600 * 1000
 
--- lost <position> <after>
+-- lost <position> <after> [younger]
 -- Records that the stream does not have the events behind after up to position,
 -- which were delivered: Redis has lost them. The record is an entry behind all
 -- of them, so that no position is given out again and every client crosses it.
 -- Any number of replicas may say so, the record is made once. Returns the
--- record's position, or '' where nothing is lost.
+-- record's position, or '' where nothing is lost. What is younger than so many
+-- milliseconds by this server's clock may have followed the loss also where it
+-- lies before after: younger, if above 0, moves after to before it.
 local function lost(keys, args)
   local _, policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
@@ -374,11 +376,15 @@ local function lost(keys, args)
   if not parts(position) or not parts(after) or not less(after, position) then
     return fail('a loss is given by two positions: <position> <after>')
   end
+  local younger = tonumber(args[3] or '0')
+  if not younger then return fail('the age is a number of milliseconds') end
   if policy.size == 0 then return '' end
   local now = time_ms()
   if millis(position) > now + FUTURE then
     return fail('the position ' .. position .. ' is in the future: Redis never gave it')
   end
+  local since = string.format('%.0f-0', math.max(0, now - younger))
+  if younger > 0 and less(since, after) then after = since end
   for _, entry in ipairs(redis.call('XRANGE', key, '(' .. position, '+')) do
     local upto, from = field(entry[2], 'l'), field(entry[2], 'f')
     if upto and not less(upto, position) and not less(after, from) then return entry[1] end

@@ -112,10 +112,10 @@ func (b *Bus) noted(err error) error {
 }
 
 // MarkLost implements channels.Broker.
-func (b *Bus) MarkLost(ctx context.Context, channel string, lost channels.Loss) (bool, error) {
+func (b *Bus) MarkLost(ctx context.Context, channel string, lost channels.Loss, younger time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
 	defer cancel()
-	text, err := b.call.queue(ctx, b.client, fnLost, b.keys.stream(channel), lost.Upto.String(), lost.After.String()).Text()
+	text, err := b.call.queue(ctx, b.client, fnLost, b.keys.stream(channel), lost.Upto.String(), lost.After.String(), younger.Milliseconds()).Text()
 	if err == nil {
 		return text != "", nil
 	}

@@ -67,6 +67,23 @@ func TestLossOfAWholeStreamIsRecorded(t *testing.T) {
 	}
 }
 
+// What is younger than the replica's knowledge of the channel may have followed
+// the loss.
+func TestLossIsRecordedFromBeforeWhatIsYounger(t *testing.T) {
+	t.Parallel()
+	s := newScripts(t)
+	top := s.publish("orders", "1")
+	upto := channels.Position{Millis: top.Millis + 3_600_000}.String()
+	text, _ := s.mustRun(fnLost, "gw:orders", upto, top.String(), "60000").(string)
+	record := s.stream("orders")[1]
+	if from := record.Lost.After; record.Position.String() != text || top.Millis-from.Millis < 59_000 || top.Millis-from.Millis > 61_000 {
+		t.Errorf("recorded is %+v at %s, want it from a minute before %v", record.Lost, text, top)
+	}
+	if again := s.mustRun(fnLost, "gw:orders", upto, top.String(), "0"); again != text {
+		t.Errorf("less than that is recorded again, at %v", again)
+	}
+}
+
 func TestWhatIsNoLossIsNotRecorded(t *testing.T) {
 	t.Parallel()
 	s := newScripts(t)

@@ -81,8 +81,12 @@ const (
 	recordBatch = 256
 	// clockWait is how soon is looked again whether the Redis time is known.
 	clockWait = 20 * time.Millisecond
-	// clockSlack covers the error of the Redis time that a recorder computes.
+	// clockSlack covers the error of the Redis time that a recorder computes, with
+	// what lies unread in a socket and the difference of a Cluster's clocks.
 	clockSlack = 2 * time.Second
+	// listenSlack covers that error alone: the time was asked for at most a second
+	// ago, and is computed as if the answer had taken no time.
+	listenSlack = 200 * time.Millisecond
 )
 
 func newRecorder(b *Bus) *recorder {

@@ -205,6 +205,23 @@ func TestRecorderLeaves(t *testing.T) {
 	wantRecorded(t, client, "orders", map[string]int{"x": 1}, a, b)
 }
 
+// A replica that listens since half a second cannot have heard what was recorded
+// before: the same payload is another one.
+func TestTheSamePayloadSoonAfterARestart(t *testing.T) {
+	t.Parallel()
+	mini, client := miniRedis(t)
+	begin := time.Now()
+	mini.SetTime(begin)
+	a := startBus(t, mini)
+	client.Publish(t.Context(), "orders", "same")
+	wantRecorded(t, client, "orders", map[string]int{"same": 1}, a)
+	a.stop()
+	mini.SetTime(begin.Add(500 * time.Millisecond))
+	b := startBus(t, mini)
+	client.Publish(t.Context(), "orders", "same")
+	wantRecorded(t, client, "orders", map[string]int{"same": 2}, b)
+}
+
 // In a Cluster a record can come before its payload, elsewhere it cannot.
 func TestOnlyInAClusterRecordsMayComeEarly(t *testing.T) {
 	for url, early := range map[string]bool{

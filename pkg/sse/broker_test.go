@@ -88,7 +88,9 @@ func (b *memory) Tails(_ context.Context, requests []channels.TailRequest) []cha
 	return tails
 }
 
-func (b *memory) MarkLost(context.Context, string, channels.Loss) (bool, error) { return false, nil }
+func (b *memory) MarkLost(context.Context, string, channels.Loss, time.Duration) (bool, error) {
+	return false, nil
+}
 
 func (b *memory) Read(_ context.Context, channel string, after channels.Position, limit int) (list []channels.Event, err error) {
 	b.mu.Lock()
