@@ -282,12 +282,15 @@ func (r *round) prove() ([]violation, error) {
 		}
 		c.mu.Unlock()
 	}
+	r.world.mu.Lock()
+	faults := slices.Concat(r.played, r.world.unplanned)
+	r.world.mu.Unlock()
 	for _, p := range r.publishers {
 		t, err := p.truth(ctx)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, prove(t, stories[p.channel], r.played)...)
+		found = append(found, prove(t, stories[p.channel], faults)...)
 	}
 	return found, nil
 }

@@ -7,6 +7,10 @@ import (
 	"realtime-gateway/test/integration/harness"
 )
 
+// switching is how long before and after the Sentinels tell of a new master the
+// old one may take what nobody else gets.
+const switching = 3 * time.Second
+
 // sentinel is a master with a replica and three Sentinels. Replication waits
 // for nobody, so every failover may lose what was acknowledged last.
 func sentinel(w *world, dir string) (func(int) string, error) {
@@ -16,6 +20,14 @@ func sentinel(w *world, dir string) (func(int) string, error) {
 		return nil, err
 	}
 	w.db = s.DB
+	// On a busy machine the Sentinels now and then replace a master that lives.
+	stop, err := s.Switches(func(at time.Time) {
+		w.happened(played{name: "the Sentinels switched", begin: at.Add(-switching), end: at.Add(switching), loses: true})
+	})
+	w.closers = append(w.closers, stop)
+	if err != nil {
+		return nil, err
+	}
 	// killed leaves the master dead until another one is chosen.
 	killed := func() (func() error, error) {
 		old, err := s.KillMaster()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,6 +36,16 @@ type world struct {
 	channels []string // of the present round
 	// burst has one of the publishers publish many big events at once.
 	burst func(target, size int)
+
+	mu        sync.Mutex
+	unplanned []played // what happened beside the schedule
+}
+
+// happened notes what was not in the schedule.
+func (w *world) happened(p played) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unplanned = append(w.unplanned, p)
 }
 
 // topologies make the Redis of a world with its faults, and the URL by which

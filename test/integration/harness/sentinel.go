@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -207,6 +209,25 @@ func (s *Sentinel) WaitMaster(old *Redis) (master *Redis, err error) {
 		return infoSays(master, "role", "master")
 	})
 	return master, err
+}
+
+// Switches calls heard with the time of each change of the master that a
+// Sentinel tells of, also one that nobody asked for, until stop is called.
+func (s *Sentinel) Switches(heard func(time.Time)) (stop func() error, err error) {
+	told := s.Sentinels[0].DB.Subscribe(context.Background(), "+switch-master")
+	if _, err := told.Receive(context.Background()); err != nil {
+		return told.Close, err
+	}
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		for range told.Channel() {
+			heard(time.Now())
+		}
+	})
+	return func() error {
+		defer listening.Wait()
+		return told.Close()
+	}, nil
 }
 
 // KillMaster ends the present master like a power cut, and returns it.
