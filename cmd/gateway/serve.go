@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -181,10 +182,13 @@ func (g *gateway) leave() {
 	g.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+shutdownTimeout)
 	defer cancel()
+	var handover sync.WaitGroup
 	if g.bus.Ready() {
-		if err := g.bus.Leave(ctx); err != nil {
-			g.log.Warn("could not hand over the recording of plain PUBLISH at once; others take over within seconds", "error", err)
-		}
+		handover.Go(func() {
+			if err := g.bus.Leave(ctx); err != nil {
+				g.log.Warn("could not hand over the recording of plain PUBLISH at once; others take over within seconds", "error", err)
+			}
+		})
 	}
 	if g.streams.Drain(ctx, g.cfg.DrainTime) != nil {
 		// They do not read, so they would not hear of it either.
@@ -197,6 +201,7 @@ func (g *gateway) leave() {
 		}
 		cancel()
 	}
+	handover.Wait()
 }
 
 // listenOps listens for operators. In development, where nobody chose the

@@ -186,8 +186,10 @@ func (b *Bus) Run(ctx context.Context, r channels.Receiver) error {
 	return context.Cause(ctx)
 }
 
-// Leave gives the recorder's role to the other replicas; what was heard is
-// still recorded. Call it when the process is going to end.
+// Leave gives the recorder's role to the other replicas, if there are any, and
+// returns when they have had the time to take it over: about two heartbeats.
+// Until then this replica goes on recording. Call it when the process is going
+// to end. The error is that of Redis, or of ctx.
 func (b *Bus) Leave(ctx context.Context) error { return b.record.leave(ctx) }
 
 // Replicas returns the names of the live replicas, as last seen.

@@ -74,6 +74,9 @@ const (
 	// handOver is how long a replica goes on recording a pattern that another
 	// has taken over, which may not be listening yet.
 	handOver = 3 * time.Second
+	// takeOver is how long a replica that leaves goes on recording, so that those
+	// who outrank nobody until then learn of it and listen.
+	takeOver = 2 * heartbeatInterval
 	// Bounds of what waits in memory to be recorded.
 	maxPending      = 100_000
 	maxPendingBytes = 64 << 20

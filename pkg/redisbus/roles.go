@@ -173,12 +173,21 @@ func (r *recorder) leaving() bool {
 	return r.left
 }
 
-// leave ends this replica's lease, so that others take over at once.
+// leave ends this replica's lease, so that others take over with their next
+// heartbeat, and waits for that.
 func (r *recorder) leave(ctx context.Context) error {
 	r.mu.Lock()
 	r.left = true
 	r.mu.Unlock()
-	return r.renew(ctx, "leave")
+	if err := r.renew(ctx, "leave"); err != nil || len(r.replicas()) == 0 {
+		return err
+	}
+	select {
+	case <-time.After(takeOver):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (r *recorder) replicas() []string {

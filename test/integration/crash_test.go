@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"fmt"
+	"regexp"
 	"testing"
 	"time"
 
@@ -75,6 +76,15 @@ func TestRecordersLeave(t *testing.T) {
 	if stays == nil || len(leave) != 2 {
 		t.Fatalf("of 3 replicas %d are recorders, want 2", len(leave))
 	}
+	// It goes on listening for a while after it is young no more.
+	must(t, harness.Until("only the recorders listen", harness.Deadline, func() error {
+		clients, err := f.db().ClientList(t.Context()).Result()
+		listening := len(regexp.MustCompile(` psub=[2-9]`).FindAllString(clients, -1))
+		if err == nil && listening != len(leave) {
+			err = fmt.Errorf("%d listen", listening)
+		}
+		return err
+	}))
 	s := open(t, stays.URL(), on(ch))
 	p := harness.StartPublisher(f.db(), harness.ByPublish, 5*time.Millisecond, ch)
 	must(t, p.More(20))
