@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,6 +85,7 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 	parts := newGroup(running)
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
+	parts.run("streams", g.streams.Run)
 	parts.run("http", func(context.Context) error { return serveOn(g.public, publicAddr) })
 	parts.run("operations", func(context.Context) error { return serveOn(g.ops, opsAddr) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
@@ -135,11 +137,14 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		Broker: g.bus, Policies: cfg.Channels, Encode: sse.EncodeEvent,
 		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
 	})
-	g.streams = sse.New(sse.Options{
+	g.streams, err = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		Hooks: g.telemetry.Streams(), Logger: g.log,
+		Loops: loops(cfg.StreamPath), Hooks: g.telemetry.Streams(), Logger: g.log,
 	})
-	if err := g.telemetry.Observe(g.streams.Connections, g.hub.Channels); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels); err != nil {
 		return err
 	}
 	options := httpapi.Options{
@@ -153,8 +158,18 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		options.Open, options.Dev = true, g.dev.routes(g.bus)
 	}
 	g.public = g.server(httpapi.New(options))
+	g.public.ConnContext = sse.WithConn // where streams are taken over
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{Ready: g.ready, Metrics: g.telemetry.Handler(), Pprof: cfg.Pprof}))
 	return nil
+}
+
+// loops is how many loops write to streams. One processor is left to what else
+// there is.
+func loops(path string) int {
+	if path == config.PathGoroutine {
+		return 0
+	}
+	return max(1, runtime.GOMAXPROCS(0)-1)
 }
 
 func (g *gateway) server(h http.Handler) *http.Server {

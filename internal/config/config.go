@@ -9,6 +9,12 @@ import (
 	"realtime-gateway/pkg/channels"
 )
 
+// How streams are written to.
+const (
+	PathAuto      = "auto"      // by loops where the connection can be taken over, else as PathGoroutine
+	PathGoroutine = "goroutine" // by a goroutine for each stream
+)
+
 // Config is the gateway's configuration. Its renderings (String, GoString,
 // LogValue, MarshalJSON) show no secrets; the fields do.
 type Config struct {
@@ -59,6 +65,8 @@ type Config struct {
 	// WriteTimeout is how long a client may take no bytes before its
 	// connection is closed.
 	WriteTimeout time.Duration
+	// StreamPath is PathAuto or PathGoroutine.
+	StreamPath string
 	// Linger is how long a channel without subscribers stays subscribed in
 	// Redis.
 	Linger time.Duration

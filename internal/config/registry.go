@@ -76,6 +76,8 @@ var registry = declare(
 		func(c *Config) value { return durationValue{&c.Heartbeat, time.Second, 10 * time.Minute} }},
 	decl{"write-timeout", "10s", "", "how long a client may take no bytes before it is closed",
 		func(c *Config) value { return durationValue{&c.WriteTimeout, 100 * time.Millisecond, 5 * time.Minute} }},
+	decl{"stream-path", PathAuto, "", "`path` of streams: auto has a few loops write to plain HTTP/1 connections, goroutine has one for each stream",
+		func(c *Config) value { return choiceOf(&c.StreamPath, PathAuto, PathGoroutine) }},
 	decl{"linger", "30s", "", "how long a channel without subscribers stays subscribed in Redis",
 		func(c *Config) value { return durationValue{&c.Linger, 0, time.Hour} }},
 	decl{"check-interval", "10s", "", "how often active channels are compared with Redis",

@@ -98,7 +98,7 @@ func (a *api) history(c echo.Context) error {
 		if e.Gap != nil {
 			answer.Gaps = append(answer.Gaps, sse.GapOf(e.Gap))
 		} else {
-			answer.Events = append(answer.Events, e.Encoded.JSON)
+			answer.Events = append(answer.Events, e.Encoded.JSON())
 		}
 	}
 	return answerJSON(c, answer)

@@ -113,13 +113,14 @@ func (t *Telemetry) instruments() error {
 }
 
 // Observe adds gauges that are read when metrics are collected.
-func (t *Telemetry) Observe(connections, topics func() int) error {
+func (t *Telemetry) Observe(connections, byLoops, topics func() int) error {
 	for name, g := range map[string]struct {
 		help string
 		read func() int
 	}{
-		"gateway.connections": {"Streams and polls that are open.", connections},
-		"gateway.channels":    {"Channels that this replica is subscribed to.", topics},
+		"gateway.connections":      {"Streams and polls that are open.", connections},
+		"gateway.connections.loop": {"Of these, the ones that a loop writes to; the others have a goroutine each.", byLoops},
+		"gateway.channels":         {"Channels that this replica is subscribed to.", topics},
 	} {
 		_, err := t.meter.Int64ObservableGauge(name, metric.WithDescription(g.help),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
@@ -174,8 +175,8 @@ func (t *Telemetry) Streams() sse.Hooks {
 			t.lifetime.Record(background, open.Seconds())
 		},
 		Refused: func(r sse.CloseReason) { t.refused.Add(background, 1, refusals[r]) },
-		Wrote: func(events, bytes int) {
-			t.writes.Add(background, 1)
+		Wrote: func(writes, events, bytes int) {
+			t.writes.Add(background, int64(writes))
 			t.eventsOut.Add(background, int64(events))
 			t.bytesOut.Add(background, int64(bytes))
 		},

@@ -182,9 +182,12 @@ func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
 		t.linger.Stop()
 		t.linger = nil
 	}
-	s := &subscription{topic: t, at: len(t.subs), waker: w, begin: r.Start}
+	s := &subscription{topic: t, at: len(t.subs), waker: w, group: r.Group, begin: r.Start}
+	if s.group == nil {
+		s.group = w
+	}
 	t.subs = append(t.subs, s)
-	t.wakers.add(w)
+	t.wakers.add(s.group)
 	return s
 }
 
@@ -196,7 +199,7 @@ func (h *Hub) release(s *subscription) {
 	t.subs[s.at].at = s.at
 	t.subs[last] = nil
 	t.subs = t.subs[:last]
-	t.wakers.remove(s.waker)
+	t.wakers.remove(s.group)
 	empty := last == 0
 	if empty && h.linger > 0 {
 		t.linger = time.AfterFunc(h.linger, func() { h.drop(t) })

@@ -27,9 +27,12 @@ type Encoded struct {
 	// Body on it is what every connection gets.
 	Frame []byte
 	Body  int
-	// JSON is the event's object, a part of Frame.
-	JSON []byte
+	// From and To are where the event's JSON object stands in Frame.
+	From, To int
 }
+
+// JSON is the event's object.
+func (e *Encoded) JSON() []byte { return e.Frame[e.From:e.To] }
 
 func (e *Entry) size() int { return len(e.Encoded.Frame) + 128 }
 
@@ -43,6 +46,7 @@ type log struct {
 	start   Position
 	end     Position
 	bytes   int
+	chunk   []byte    // holds the newest frames, one after the other
 	seq     int64     // of the last event before the log began, or began anew
 	since   time.Time // when it began: only from then on can the stream have parted from what came before it
 }
@@ -73,9 +77,42 @@ func (l *log) append(e *Entry) {
 	if e.Gap == nil {
 		e.seq++
 	}
+	l.place(e)
 	l.entries = append(l.entries, e)
 	l.end = e.Position
 	l.bytes += e.size()
+}
+
+// Sizes of chunks in bytes. A channel's first is as small as its first frame.
+const (
+	maxChunk = 64 << 10
+	// maxPlaced is the longest frame that is worth being copied into a chunk.
+	maxPlaced = 8 << 10
+)
+
+// place moves an entry's frame behind that of the entry before, so that many
+// can go out in one write as they stand.
+func (l *log) place(e *Entry) {
+	n := len(e.Encoded.Frame)
+	if n == 0 || n > maxPlaced {
+		return
+	}
+	if cap(l.chunk)-len(l.chunk) < n {
+		l.chunk = make([]byte, 0, max(n, min(2*cap(l.chunk), maxChunk)))
+	}
+	begin := len(l.chunk)
+	l.chunk = append(l.chunk, e.Encoded.Frame...)
+	e.Encoded.Frame = l.chunk[begin:]
+}
+
+// joined returns a frame together with the one that stands behind it in
+// memory, if that is so.
+func joined(frames, next []byte) ([]byte, bool) {
+	n := len(frames)
+	if cap(frames) <= n || &frames[:n+1][n] != &next[0] {
+		return frames, false
+	}
+	return frames[:n+len(next)], true
 }
 
 // prepend puts entries, which must be contiguous and end at start, in front;

@@ -485,7 +485,7 @@ func (b *memory) Newest(ctx context.Context, channel string, limit int) (list []
 
 // encodePayload stands for package sse: the frame is the payload.
 func encodePayload(_ string, e *Event) Encoded {
-	return Encoded{Frame: []byte(e.Payload), JSON: []byte(e.Payload)}
+	return Encoded{Frame: []byte(e.Payload), To: len(e.Payload)}
 }
 
 // replica is a hub over the store, running until the test ends.

@@ -14,6 +14,9 @@ type Waker interface{ Wake() }
 type Request struct {
 	Channel string
 	Start   Start
+	// Group, if not nil, is woken in place of the subscription's own Waker by
+	// what concerns everyone on the channel. Many subscriptions may share it.
+	Group Waker
 }
 
 // Delivery is one thing for a subscriber: an event or a gap.
@@ -85,9 +88,34 @@ func (r *room) take(e *Entry) {
 	r.bytes -= len(e.Encoded.Frame)
 }
 
+// Take returns frames that are ready and stand one after the other in memory,
+// at most about limit bytes of them, and moves the cursor past them: nothing is
+// copied or allocated. The bytes are shared, nobody may change them. more tells
+// that Next has to be asked for what comes now. Only where Shared.
+func (s *Subscriber) Take(now time.Time, limit int) (frames []byte, events int, more bool) {
+	sub := s.subs[0]
+	sub.topic.mu.Lock()
+	defer sub.topic.mu.Unlock()
+	frames, events, more = sub.run(now, limit)
+	if events > 0 && s.markOf[0] >= 0 {
+		s.marks[0].Position = sub.pos
+	}
+	return frames, events, more
+}
+
+// NextOf is Next of the i-th channel alone.
+func (s *Subscriber) NextOf(i int, now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
+	r := room{events: limit, bytes: bytes}
+	sub := s.subs[i]
+	sub.topic.mu.Lock()
+	defer sub.topic.mu.Unlock()
+	return sub.take(now, i, out, &r)
+}
+
 // Next appends what is ready to out, about limit events or as many as have
-// about the given number of bytes, the channels in turn. Nothing appended means that there is nothing until the next Wake. The
-// error is ErrSlow; what was appended before it is valid.
+// about the given number of bytes, the channels in turn. Nothing appended means
+// that there is nothing until the next Wake. The error is ErrSlow; what was
+// appended before it is valid.
 func (s *Subscriber) Next(now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
 	r := room{events: limit, bytes: bytes}
 	for range s.subs {

@@ -29,8 +29,9 @@ const (
 // lock.
 type subscription struct {
 	topic *topic
-	at    int // index in the topic's subs
-	waker Waker
+	at    int   // index in the topic's subs
+	waker Waker // of what concerns this one alone
+	group Waker // of what concerns everyone on the channel
 	begin Start
 	first Position // where it began, once it is not starting
 
@@ -233,6 +234,49 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 		out = s.giveGap(at, out)
 	}
 	return out, nil
+}
+
+// run moves over events that need no judgement and whose frames stand one after
+// the other, and returns these. rest tells that something else is ready.
+func (s *subscription) run(now time.Time, limit int) (frames []byte, events int, rest bool) {
+	t := s.topic
+	if s.stage != following || s.gap != nil || s.skipped || s.kept != nil || s.index < t.log.first {
+		return nil, 0, true
+	}
+	end := t.log.next()
+	if s.index == end {
+		return nil, 0, !s.caughtUp
+	}
+	if t.policy.OnFull != CatchUp && end-s.index > int64(t.policy.BufferSize) {
+		return nil, 0, true
+	}
+	i := s.index
+	for ; i < end; i++ {
+		e := t.log.at(i)
+		if e.Gap != nil || e.gone && !s.caughtUp || e.expired(now) || s.ahead(e) {
+			break
+		}
+		if frames == nil {
+			frames = e.Encoded.Frame
+			continue
+		}
+		longer, ok := joined(frames, e.Encoded.Frame)
+		if !ok && len(frames) < limit/8 {
+			return nil, 0, true // rather one write of all than many of little
+		}
+		if !ok || len(longer) > limit {
+			break
+		}
+		frames = longer
+	}
+	if frames == nil {
+		return nil, 0, true
+	}
+	last := t.log.at(i - 1)
+	events = int(i - s.index)
+	s.index, s.pos, s.seq = i, last.Position, last.seq
+	s.caughtUp = s.caughtUp || i == end
+	return frames, events, i < end
 }
 
 // drop skips to index.

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -242,7 +243,7 @@ func (t *topic) gapEntry(from, to Position) *Entry {
 // subscriptions can share one, and are then woken once.
 type wakers struct {
 	list []wakerCount
-	at   map[Waker]int
+	at   map[Waker]int // nil while there are few
 }
 
 type wakerCount struct {
@@ -250,20 +251,36 @@ type wakerCount struct {
 	count int
 }
 
+// fewWakers are found faster, and in less memory, without a map.
+const fewWakers = 8
+
+func (w *wakers) find(k Waker) (at int, ok bool) {
+	if w.at != nil {
+		at, ok = w.at[k]
+		return at, ok
+	}
+	at = slices.IndexFunc(w.list, func(c wakerCount) bool { return c.waker == k })
+	return at, at >= 0
+}
+
 func (w *wakers) add(k Waker) {
-	if i, ok := w.at[k]; ok {
+	if i, ok := w.find(k); ok {
 		w.list[i].count++
 		return
 	}
-	if w.at == nil {
-		w.at = make(map[Waker]int)
-	}
-	w.at[k] = len(w.list)
 	w.list = append(w.list, wakerCount{k, 1})
+	if w.at != nil {
+		w.at[k] = len(w.list) - 1
+	} else if len(w.list) > fewWakers {
+		w.at = make(map[Waker]int, 2*fewWakers)
+		for i, c := range w.list {
+			w.at[c.waker] = i
+		}
+	}
 }
 
 func (w *wakers) remove(k Waker) {
-	i, ok := w.at[k]
+	i, ok := w.find(k)
 	if !ok {
 		return
 	}
@@ -272,10 +289,14 @@ func (w *wakers) remove(k Waker) {
 	}
 	last := len(w.list) - 1
 	w.list[i] = w.list[last]
-	w.at[w.list[i].waker] = i
 	w.list[last] = wakerCount{}
 	w.list = w.list[:last]
-	delete(w.at, k)
+	if w.at != nil {
+		if i < last {
+			w.at[w.list[i].waker] = i
+		}
+		delete(w.at, k)
+	}
 }
 
 func (w *wakers) wake() {

@@ -165,14 +165,14 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	for _, c := range change {
 		c(&o)
 	}
-	f.handler = New(o)
+	if f.handler, err = New(o); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		f.broker.hub.Run(ctx)
-	}()
-	t.Cleanup(func() { cancel(); <-ended })
+	var running sync.WaitGroup
+	running.Go(func() { f.broker.hub.Run(ctx) })
+	running.Go(func() { f.handler.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
 	return f
 }
 

@@ -12,7 +12,7 @@ import (
 func (h *Handler) Drain(ctx context.Context, d time.Duration) error {
 	h.mu.Lock()
 	h.draining = true
-	open := make([]*stream, 0, len(h.streams))
+	open := make([]ender, 0, len(h.streams))
 	for s := range h.streams {
 		open = append(open, s)
 	}

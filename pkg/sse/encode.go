@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +86,7 @@ func EncodeEvent(channel string, e *channels.Event) channels.Encoded {
 	data := len(frame)
 	frame = append(frame, object...)
 	frame = append(frame, '\n', '\n')
-	return channels.Encoded{Frame: frame, Body: body, JSON: bytes.TrimRight(frame[data:], "\n")}
+	return channels.Encoded{Frame: frame, Body: body, From: data, To: data + len(object)}
 }
 
 // appendComment appends a heartbeat that an EventSource reads and ignores.

@@ -140,8 +140,8 @@ func TestEncodeEvent(t *testing.T) {
 	if want := "event: task_created\ndata: " + data + "\n\n"; string(got.Frame[got.Body:]) != want {
 		t.Errorf("body is\n%q, want\n%q", got.Frame[got.Body:], want)
 	}
-	if string(got.JSON) != data {
-		t.Errorf("JSON is\n%s, want\n%s", got.JSON, data)
+	if string(got.JSON()) != data {
+		t.Errorf("JSON is\n%s, want\n%s", got.JSON(), data)
 	}
 }
 
@@ -169,8 +169,8 @@ func FuzzEncodeEvent(f *testing.F) {
 		if !channels.ValidType(got.event) {
 			t.Errorf("event type is %q", got.event)
 		}
-		if got.data != string(encoded.JSON) {
-			t.Errorf("data is %q, JSON is %q", got.data, encoded.JSON)
+		if got.data != string(encoded.JSON()) {
+			t.Errorf("data is %q, JSON is %q", got.data, encoded.JSON())
 		}
 		var object map[string]any
 		if err := json.Unmarshal([]byte(got.data), &object); err != nil {

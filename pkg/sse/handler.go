@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"context"
 	"crypto/rand"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -26,9 +27,14 @@ type Options struct {
 	JoinTimeout time.Duration
 	// PollTimeout is how long Poll waits for something to answer. If zero, 25 s.
 	PollTimeout time.Duration
-	Hooks       Hooks
-	Logger      *slog.Logger     // if nil, slog.Default()
-	Now         func() time.Time // if nil, time.Now
+	// Loops is how many loops write to the connections that they take over from
+	// the HTTP server; see WithConn. If zero, or on a system other than Linux,
+	// every stream has a goroutine. With loops the Handler serves only while Run
+	// does.
+	Loops  int
+	Hooks  Hooks
+	Logger *slog.Logger     // if nil, slog.Default()
+	Now    func() time.Time // if nil, time.Now
 }
 
 // Hooks are optional observers; nil fields are skipped. They must not block.
@@ -36,7 +42,7 @@ type Hooks struct {
 	Opened  func()                                  // a stream began
 	Closed  func(reason string, open time.Duration) // it ended: a CloseReason, or "client" or "write"
 	Refused func(reason CloseReason)                // a stream was refused for now
-	Wrote   func(events, bytes int)                 // one write went out
+	Wrote   func(writes, events, bytes int)         // so much went out
 }
 
 // Session is what the caller has decided about one connection: who it is, and
@@ -49,19 +55,28 @@ type Session struct {
 	HeartbeatEvents bool
 }
 
-// Handler serves subscribers over HTTP with a goroutine for each. Safe for
-// concurrent use.
+// Handler serves subscribers over HTTP. It takes plain HTTP/1 connections over
+// from the server and writes to them from a few loops, where there are any; the
+// others have a goroutine each. Safe for concurrent use.
 type Handler struct {
-	o Options
+	o      Options
+	engine *engine // nil without loops
 
 	mu       sync.Mutex
 	draining bool
-	streams  map[*stream]struct{}
+	streams  map[ender]struct{}
 	left     sync.WaitGroup // streams that have not ended
 }
 
-// New returns a handler over o.Hub.
-func New(o Options) *Handler {
+// ender is an open stream or poll, as seen from outside.
+type ender interface {
+	// end asks it to end; the first reason wins.
+	end(reason CloseReason)
+}
+
+// New returns a handler over o.Hub. The error is the system's, where it has no
+// descriptors left for loops.
+func New(o Options) (*Handler, error) {
 	setDefault(&o.Heartbeat, 20*time.Second)
 	setDefault(&o.WriteTimeout, 10*time.Second)
 	setDefault(&o.JoinTimeout, 5*time.Second)
@@ -72,7 +87,24 @@ func New(o Options) *Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Handler{o: o, streams: make(map[*stream]struct{})}
+	h := &Handler{o: o, streams: make(map[ender]struct{})}
+	if o.Loops > 0 {
+		var err error
+		if h.engine, err = newEngine(h, o.Loops); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// Run runs the loops until ctx ends, and then cuts the streams that are still
+// theirs. It returns ctx's error.
+func (h *Handler) Run(ctx context.Context) error {
+	if h.engine != nil {
+		h.engine.run(ctx)
+	}
+	<-ctx.Done()
+	return context.Cause(ctx)
 }
 
 func setDefault(d *time.Duration, value time.Duration) {
@@ -88,8 +120,16 @@ func (h *Handler) Connections() int {
 	return len(h.streams)
 }
 
+// LoopConnections returns how many of the streams are written to by loops.
+func (h *Handler) LoopConnections() int {
+	if h.engine == nil {
+		return 0
+	}
+	return h.engine.connections()
+}
+
 // add registers a stream, or reports why there can be none now.
-func (h *Handler) add(s *stream) (CloseReason, bool) {
+func (h *Handler) add(s ender) (CloseReason, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining {
@@ -103,7 +143,7 @@ func (h *Handler) add(s *stream) (CloseReason, bool) {
 	return "", true
 }
 
-func (h *Handler) remove(s *stream) {
+func (h *Handler) remove(s ender) {
 	h.mu.Lock()
 	delete(h.streams, s)
 	h.mu.Unlock()

@@ -59,7 +59,7 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 			if d.Gap != nil {
 				answer.Gaps = append(answer.Gaps, GapOf(d.Gap))
 			} else {
-				answer.Events = append(answer.Events, d.Entry.Encoded.JSON)
+				answer.Events = append(answer.Events, d.Entry.Encoded.JSON())
 			}
 		}
 		if err != nil && len(deliveries) == 0 {

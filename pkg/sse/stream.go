@@ -19,7 +19,9 @@ const maxWrite = 256 << 10
 const spareBuffer = 4 << 10
 
 // Stream answers with an event stream that lasts until the client leaves, the
-// session expires, the replica drains, or a write fails. What is temporary is
+// session expires, the replica drains, or a write fails. Where a loop takes the
+// connection over, Stream returns at once, and the server must be one whose
+// requests carry their connection; see WithConn. What is temporary is
 // answered with a stream too, which says so and ends: a browser's EventSource
 // gives up for ever on any status but 200. The error is that of
 // channels.Hub.Subscribe, and then nothing has been written.
@@ -27,6 +29,11 @@ const spareBuffer = 4 << 10
 // w must be the server's own ResponseWriter: flushing through a wrapper that
 // hides errors would leave a dead stream open.
 func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session) error {
+	if h.engine != nil {
+		if err := h.engine.stream(w, r, session); !errors.Is(err, errNoTakeover) {
+			return err
+		}
+	}
 	s := h.newStream()
 	out := h.writer(w)
 	if reason, ok := h.add(s); !ok {
@@ -197,7 +204,7 @@ type writer struct {
 	control *http.ResponseController
 	timeout time.Duration
 	now     func() time.Time
-	wrote   func(events, bytes int)
+	wrote   func(writes, events, bytes int)
 	buf     []byte
 	events  int
 }
@@ -217,7 +224,7 @@ func (o *writer) flush() error {
 		return err
 	}
 	if o.wrote != nil {
-		o.wrote(o.events, len(o.buf))
+		o.wrote(1, o.events, len(o.buf))
 	}
 	o.events, o.buf = 0, o.buf[:0]
 	if cap(o.buf) > spareBuffer {

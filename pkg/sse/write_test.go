@@ -2,6 +2,7 @@ package sse
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -70,6 +71,7 @@ func (f *fixture) server() *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.handler.Stream(w, r, session(f.t, r.Header.Get("Last-Event-ID"), "orders"))
 	}))
+	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c) }
 	f.t.Cleanup(s.Close)
 	return s
 }

@@ -1,0 +1,300 @@
+package sse
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// loop owns a share of the connections: it alone reads their places, writes to
+// their sockets and closes them.
+type loop struct {
+	h    *Handler
+	poll *poller
+	open atomic.Int64
+
+	signal chan struct{} // holds one token while the inbox may have something
+
+	mu    sync.Mutex
+	in    inbox
+	feeds map[string]*feed
+	ended bool // no connection is taken any more
+
+	// Owned by run.
+	taken  inbox
+	slots  []*conn
+	free   []uint32
+	active []*feed // with members whose turn is to come
+	again  []*conn // with more to write than one turn takes
+	walked int     // how far walk has come in slots
+	turns  uint32  // counts the connections that had a slot
+	begun  time.Time
+	clock  int64     // milliseconds since begun
+	now    time.Time // by which events age
+	wall   int64     // Unix milliseconds
+
+	scratch                 []byte
+	deliveries              []channels.Delivery
+	junk                    [4 << 10]byte
+	writes, events, written int
+}
+
+// inbox is what others have for the loop.
+type inbox struct {
+	feeds    []*feed
+	conns    []*conn // woken
+	arrivals []*conn
+	ends     []ending
+	happened []happening
+	tick     bool
+}
+
+type ending struct {
+	conn   *conn
+	reason CloseReason
+}
+
+// slice is how many members of a feed have their turn before the loop looks at
+// what else there is: other channels must not wait for a large one.
+const slice = 128
+
+func newLoop(h *Handler) (*loop, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &loop{h: h, poll: p, signal: make(chan struct{}, 1), feeds: make(map[string]*feed), begun: time.Now()}, nil
+}
+
+func (l *loop) wake() {
+	select {
+	case l.signal <- struct{}{}:
+	default:
+	}
+}
+
+// feed returns the feed of a channel, which the caller then has to release.
+func (l *loop) feed(channel string) *feed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.feeds[channel]
+	if f == nil {
+		f = &feed{loop: l, name: cloned(channel)}
+		l.feeds[f.name] = f
+	}
+	f.refs++
+	return f
+}
+
+// forsake releases a connection's feeds.
+func (l *loop) forsake(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range c.feeds {
+		if m.feed == nil {
+			continue
+		}
+		if m.feed.refs--; m.feed.refs == 0 {
+			delete(l.feeds, m.feed.name)
+		}
+	}
+}
+
+// attach gives the loop a connection of which nobody else has a reference.
+func (l *loop) attach(c *conn) {
+	l.mu.Lock()
+	ended := l.ended
+	if !ended {
+		l.in.arrivals = append(l.in.arrivals, c)
+	}
+	l.mu.Unlock()
+	if ended {
+		c.sub.Close()
+		l.forsake(c)
+		_ = unix.Close(c.fd)
+		l.h.remove(c)
+		return
+	}
+	l.wake()
+}
+
+// run serves until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	var helpers sync.WaitGroup
+	helpers.Go(l.listen)
+	interval := l.tickInterval()
+	ticker := time.AfterFunc(interval, l.ticked)
+	stopped := context.AfterFunc(ctx, l.wake)
+	for ctx.Err() == nil {
+		if len(l.active) == 0 && len(l.again) == 0 {
+			<-l.signal
+		}
+		if l.round() {
+			ticker.Reset(interval)
+		}
+		if len(l.active) > 0 || len(l.again) > 0 {
+			runtime.Gosched() // with one processor, who reads from Redis waits for us
+		}
+	}
+	stopped()
+	ticker.Stop()
+	_ = l.poll.close()
+	l.wake() // a listener that waits
+	helpers.Wait()
+	l.mu.Lock()
+	l.ended = true
+	l.taken, l.in = l.in, inbox{}
+	l.mu.Unlock()
+	for _, c := range l.taken.arrivals {
+		l.arrive(c)
+	}
+	for _, c := range l.slots {
+		if c != nil {
+			l.close(c, string(CloseDraining))
+		}
+	}
+}
+
+// listen hands over what the poller tells.
+func (l *loop) listen() {
+	var list []happening
+	for {
+		var err error
+		list, err = l.poll.wait(list[:0])
+		l.mu.Lock()
+		l.in.happened = append(l.in.happened, list...)
+		l.mu.Unlock()
+		if err != nil {
+			return
+		}
+		l.wake()
+	}
+}
+
+func (l *loop) ticked() {
+	l.mu.Lock()
+	l.in.tick = true
+	l.mu.Unlock()
+	l.wake()
+}
+
+// round does a share of what there is to do, and reports whether a tick was
+// part of it.
+func (l *loop) round() (tick bool) {
+	l.mu.Lock()
+	l.taken, l.in = l.in, l.taken.emptied()
+	l.mu.Unlock()
+	at := time.Now()
+	l.clock, l.now, l.wall = at.Sub(l.begun).Milliseconds(), l.h.o.Hub.Now(), l.h.o.Now().UnixMilli()
+
+	for _, c := range l.taken.arrivals {
+		l.arrive(c)
+	}
+	for _, e := range l.taken.ends {
+		l.end(e.conn, e.reason)
+	}
+	for _, e := range l.taken.happened {
+		l.happened(e)
+	}
+	for _, c := range l.taken.conns {
+		c.queued.Store(false)
+		l.serve(c, -1)
+	}
+	for _, f := range l.taken.feeds {
+		f.queued.Store(false)
+		f.left = len(f.members)
+		if !f.active && f.left > 0 {
+			f.active = true
+			l.active = append(l.active, f)
+		}
+	}
+	for again := l.again[:len(l.again):len(l.again)]; len(again) > 0; again = again[1:] {
+		again[0].again = false
+		l.serve(again[0], -1)
+		l.again = l.again[1:]
+	}
+	if len(l.again) == 0 {
+		l.again = nil
+	}
+	l.sweep()
+	if l.taken.tick {
+		l.walk()
+	}
+	if hook := l.h.o.Hooks.Wrote; hook != nil && l.writes > 0 {
+		hook(l.writes, l.events, l.written)
+	}
+	l.writes, l.events, l.written = 0, 0, 0
+	if cap(l.scratch) > 2*maxWrite {
+		l.scratch = nil
+	}
+	return l.taken.tick
+}
+
+// emptied returns the inbox' lists for new use, unless a storm has made them
+// large.
+func (in *inbox) emptied() inbox {
+	const most = 4096
+	if cap(in.feeds)+cap(in.conns)+cap(in.arrivals)+cap(in.happened)+cap(in.ends) > most {
+		return inbox{}
+	}
+	clear(in.feeds)
+	clear(in.conns)
+	clear(in.arrivals)
+	clear(in.ends)
+	return inbox{feeds: in.feeds[:0], conns: in.conns[:0], arrivals: in.arrivals[:0], ends: in.ends[:0], happened: in.happened[:0]}
+}
+
+// sweep gives members of the woken feeds their turn, the feeds in rotation.
+func (l *loop) sweep() {
+	for todo := slice; todo > 0 && len(l.active) > 0; {
+		f := l.active[0]
+		l.active = l.active[1:]
+		n := min(f.left, todo)
+		todo -= max(n, 1)
+		for ; n > 0 && f.left > 0; n-- {
+			f.left--
+			if f.next >= len(f.members) {
+				f.next = 0
+			}
+			m := f.members[f.next]
+			f.next++
+			l.serve(m.conn, int(m.channel))
+		}
+		if f.active = f.left > 0; f.active {
+			l.active = append(l.active, f)
+		}
+	}
+	if len(l.active) == 0 {
+		l.active = nil
+	}
+}
+
+// ticksPerWalk is in how many ticks all connections are looked at.
+const ticksPerWalk = 4
+
+// tickInterval makes a walk take a twentieth of the heartbeat, so that neither
+// comes much too late.
+func (l *loop) tickInterval() time.Duration {
+	return min(max(l.h.o.Heartbeat/20/ticksPerWalk, time.Millisecond), 250*time.Millisecond)
+}
+
+// walk looks at the next part of the connections for what time does to them.
+func (l *loop) walk() {
+	todo := (len(l.slots) + ticksPerWalk - 1) / ticksPerWalk
+	if l.walked >= len(l.slots) {
+		l.walked = 0
+	}
+	end := min(l.walked+todo, len(l.slots))
+	for _, c := range l.slots[l.walked:end] {
+		if c != nil {
+			l.aged(c)
+		}
+	}
+	l.walked = end
+}

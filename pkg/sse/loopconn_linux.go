@@ -1,0 +1,378 @@
+package sse
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"realtime-gateway/pkg/channels"
+)
+
+// conn is a connection of a loop: a cursor into the logs, and where it goes.
+// Owned by the loop but for what Wake and end use.
+type conn struct {
+	loop   *loop
+	queued atomic.Bool // waits in the loop's inbox
+	again  bool        // is in loop.again
+	state  connState
+	full   bool // the socket takes no more for now
+	alarm  bool // a timer has been set for its expiry
+
+	heartbeatEvents bool
+
+	fd      int
+	slot    uint32
+	turn    uint32 // of the slot: what happened to who had it before is none of ours
+	heard   uint32 // bytes that the client sent after its request
+	sub     *channels.Subscriber
+	feeds   []membership
+	rest    []byte              // composed or taken, and not written yet
+	pending []channels.Delivery // fetched, and not composed yet
+	head    []byte              // of the response, until it is written
+	reason  CloseReason         // why it ends, from then on
+
+	id, user string
+	opened   time.Time
+	expires  int64 // Unix milliseconds, 0 for never
+	quiet    int64 // since when nothing was written, by the loop's clock
+	stuck    int64 // since when it is full, likewise
+}
+
+type connState uint8
+
+const (
+	arriving connState = iota // the loop has not seen it yet
+	joining                   // its channels are not joined yet
+	opened
+	leaving // the last bytes are on their way
+	closed
+)
+
+const (
+	// maxFrames is about how many bytes one write of shared frames carries.
+	maxFrames = 64 << 10
+	// maxComposed likewise, of bytes that are the connection's own: what is left
+	// of them it holds until its socket takes them.
+	maxComposed = 32 << 10
+	// writesPerTurn is how often a connection is written to before others are.
+	writesPerTurn = 4
+	// maxHeard is how many bytes a client may send after its request, of which
+	// nothing is expected.
+	maxHeard = 64 << 10
+)
+
+// Wake implements channels.Waker.
+func (c *conn) Wake() {
+	if c.queued.Swap(true) {
+		return
+	}
+	c.loop.mu.Lock()
+	c.loop.in.conns = append(c.loop.in.conns, c)
+	c.loop.mu.Unlock()
+	c.loop.wake()
+}
+
+// end asks the stream to end.
+func (c *conn) end(reason CloseReason) {
+	c.loop.mu.Lock()
+	c.loop.in.ends = append(c.loop.in.ends, ending{c, reason})
+	c.loop.mu.Unlock()
+	c.loop.wake()
+}
+
+func cloned(s string) string { return strings.Clone(s) }
+
+func (c *conn) tag() uint64 { return uint64(c.slot) | uint64(c.turn)<<32 }
+
+// arrive gives a connection its slot and begins its stream.
+func (l *loop) arrive(c *conn) {
+	if n := len(l.free); n > 0 {
+		c.slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		c.slot = uint32(len(l.slots))
+		l.slots = append(l.slots, nil)
+	}
+	l.open.Add(1)
+	l.slots[c.slot] = c
+	l.turns++
+	c.turn = l.turns
+	c.quiet, c.stuck, c.state = l.clock, l.clock, joining
+	for i, m := range c.feeds {
+		m.feed.join(c, i)
+	}
+	if err := l.poll.add(c.fd, c.tag()); err != nil {
+		l.close(c, endedByWrite)
+		return
+	}
+	if c.reason != "" {
+		l.end(c, c.reason)
+		return
+	}
+	l.serve(c, -1)
+}
+
+// serve gives a connection what there is for it, from one of its channels or,
+// below zero, from all.
+func (l *loop) serve(c *conn, channel int) {
+	switch c.state {
+	case joining:
+		if c.sub.Begun(l.now) {
+			l.start(c)
+		}
+	case opened:
+		if c.expires != 0 && c.expires <= l.wall {
+			l.bye(c, CloseTokenExpired)
+		} else if !c.full {
+			l.deliver(c, channel)
+		}
+	}
+}
+
+// start writes the head and the first event, with what is ready already.
+func (l *loop) start(c *conn) {
+	c.state = opened
+	if hook := l.h.o.Hooks.Opened; hook != nil {
+		hook()
+	}
+	l.scratch = append(l.scratch[:0], c.head...)
+	c.head = nil
+	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: c.id, Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
+	l.compose(c, -1)
+}
+
+// deliver writes until nothing is ready or the socket is full.
+func (l *loop) deliver(c *conn, channel int) {
+	for range writesPerTurn {
+		if len(c.pending) == 0 && c.sub.Shared() {
+			frames, events, more := c.sub.Take(l.now, maxFrames)
+			if events > 0 {
+				l.events += events
+				if !l.write(c, frames, true) || !more {
+					return
+				}
+				continue
+			}
+			if !more {
+				return
+			}
+		}
+		l.scratch = l.scratch[:0]
+		if !l.compose(c, channel) {
+			return
+		}
+	}
+	if !c.again {
+		c.again = true
+		l.again = append(l.again, c)
+	}
+}
+
+// compose adds what is ready to what is in scratch and writes it. It reports
+// whether there may be more.
+func (l *loop) compose(c *conn, channel int) (more bool) {
+	var err error
+	list := c.pending
+	if more = len(list) > 0; !more {
+		if channel < 0 {
+			list, err = c.sub.Next(l.now, l.deliveries[:0], batch, maxComposed)
+		} else {
+			list, err = c.sub.NextOf(channel, l.now, l.deliveries[:0], batch, maxComposed)
+		}
+		l.deliveries = list
+		more = len(list) >= batch
+	}
+	n := 0
+	for n < len(list) && len(l.scratch) < maxComposed {
+		l.scratch = appendDelivery(l.scratch, c.sub, &list[n])
+		n++
+	}
+	l.events += n
+	more = more || n < len(list) || len(l.scratch) >= maxComposed/2
+	if rest := list[n:]; len(rest) == 0 {
+		c.pending = nil
+	} else if len(c.pending) > 0 {
+		c.pending = rest
+	} else {
+		c.pending = append([]channels.Delivery(nil), rest...)
+	}
+	if len(c.pending) == 0 {
+		clear(l.deliveries) // or they keep the events
+	}
+	wrote := len(l.scratch) == 0 || l.write(c, l.scratch, false)
+	if errors.Is(err, channels.ErrSlow) && c.state == opened {
+		l.bye(c, CloseSlow)
+		return false
+	}
+	return wrote && more
+}
+
+// write sends bytes, or keeps what the socket does not take; shared ones as
+// they are, others as a copy. It reports whether all was taken.
+func (l *loop) write(c *conn, data []byte, shared bool) bool {
+	n, full, err := write(c.fd, data)
+	if err != nil {
+		l.close(c, endedByWrite)
+		return false
+	}
+	l.writes++
+	l.written += n
+	c.quiet = l.clock
+	if !full {
+		return true
+	}
+	if c.full, c.stuck = true, l.clock; shared {
+		c.rest = data[n:len(data):len(data)]
+	} else {
+		c.rest = append([]byte(nil), data[n:]...)
+	}
+	return false
+}
+
+// happened takes what the poller told.
+func (l *loop) happened(e happening) {
+	slot := uint32(e.tag)
+	if int(slot) >= len(l.slots) {
+		return
+	}
+	c := l.slots[slot]
+	if c == nil || c.tag() != e.tag {
+		return
+	}
+	if e.events&(unix.EPOLLERR|unix.EPOLLHUP|unix.EPOLLRDHUP) != 0 || e.events&unix.EPOLLIN != 0 && !l.drain(c) {
+		l.close(c, endedByClient)
+		return
+	}
+	if e.events&unix.EPOLLOUT != 0 && c.full {
+		l.resume(c)
+	}
+}
+
+// drain throws away what a client sends after its request, and reports whether
+// it still is there and keeps within bounds.
+func (l *loop) drain(c *conn) bool {
+	for {
+		n, err := unix.Read(c.fd, l.junk[:])
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return true
+		case err != nil || n == 0:
+			return false
+		default:
+			if c.heard += uint32(n); c.heard > maxHeard {
+				return false
+			}
+		}
+	}
+}
+
+// resume goes on writing to a socket that was full.
+func (l *loop) resume(c *conn) {
+	since, rest := c.stuck, c.rest
+	c.full, c.rest = false, nil
+	if !l.write(c, rest, true) {
+		c.stuck = since // the whole of it has to go out in time
+		return
+	}
+	if c.state == leaving {
+		l.close(c, string(c.reason))
+		return
+	}
+	l.serve(c, -1)
+}
+
+// end ends a stream for a reason from outside.
+func (l *loop) end(c *conn, reason CloseReason) {
+	switch c.state {
+	case arriving:
+		c.reason = reason
+	case opened:
+		if !c.full {
+			l.deliver(c, -1) // what came before the end is still delivered
+		}
+		l.bye(c, reason)
+	case joining:
+		l.bye(c, reason)
+	}
+}
+
+// bye says why the stream ends, and ends it once that is written.
+func (l *loop) bye(c *conn, reason CloseReason) {
+	if c.state != joining && c.state != opened {
+		return
+	}
+	bytes := append([]byte(nil), c.rest...)
+	if c.state == joining {
+		if hook := l.h.o.Hooks.Refused; hook != nil {
+			hook(reason)
+		}
+		bytes, c.opened = append(bytes, c.head...), time.Time{}
+	}
+	c.state, c.reason, c.head, c.pending = leaving, reason, nil, nil
+	bytes = appendClose(bytes, reason, retryDelay())
+	if c.full {
+		c.rest = bytes
+		return
+	}
+	if l.write(c, bytes, true) {
+		l.close(c, string(reason))
+	}
+}
+
+// aged does what time does to a connection.
+func (l *loop) aged(c *conn) {
+	o := &l.h.o
+	switch {
+	case c.full && l.clock-c.stuck >= o.WriteTimeout.Milliseconds():
+		l.close(c, endedByWrite)
+	case c.state == joining && l.clock-c.stuck >= o.JoinTimeout.Milliseconds():
+		l.bye(c, CloseUnavailable)
+	case c.state != opened:
+	case c.expires != 0 && c.expires <= l.wall:
+		l.bye(c, CloseTokenExpired)
+	case !c.full && l.clock-c.quiet >= l.patience(c):
+		l.scratch = appendHeartbeat(l.scratch[:0], c.heartbeatEvents)
+		l.write(c, l.scratch, false)
+	}
+	if left := c.expires - l.wall; c.state == opened && c.expires != 0 && !c.alarm && left <= 2*ticksPerWalk*l.tickInterval().Milliseconds() {
+		c.alarm = true
+		time.AfterFunc(time.Duration(left)*time.Millisecond, c.Wake)
+	}
+}
+
+// patience is how many milliseconds a connection is left in silence: each has
+// its own, so that heartbeats are spread, and a walk earlier than too late.
+func (l *loop) patience(c *conn) int64 {
+	d := l.h.o.Heartbeat.Milliseconds()
+	return d*4/5 + int64(c.slot*2654435761>>8)%max(d*2/5-d/20, 1)
+}
+
+// close ends a connection and gives back all that it holds.
+func (l *loop) close(c *conn, why string) {
+	if c.state == closed {
+		return
+	}
+	begun := c.state == opened || c.state == leaving && !c.opened.IsZero()
+	c.state = closed
+	l.drain(c) // or the kernel would cut what it has not sent yet
+	_ = unix.Close(c.fd)
+	c.sub.Close()
+	for _, m := range c.feeds {
+		m.feed.leave(m.at)
+	}
+	l.forsake(c)
+	l.slots[c.slot] = nil
+	l.free = append(l.free, c.slot)
+	l.open.Add(-1)
+	if begun {
+		if hook := l.h.o.Hooks.Closed; hook != nil {
+			hook(why, l.h.o.Now().Sub(c.opened))
+		}
+		l.h.o.Logger.Debug("stream closed", "connection", c.id, "user", c.user, "reason", why)
+	}
+	c.rest, c.pending, c.head = nil, nil, nil
+	l.h.remove(c)
+}
