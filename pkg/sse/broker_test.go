@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,6 +135,9 @@ type fixture struct {
 	handler *Handler
 	closed  chan string // the reasons of closed streams
 	refused chan CloseReason
+	session atomic.Pointer[func(*Session)] // changes what is asked for, if not nil
+	addr    string                         // where it is served over TCP
+	stop    func()                         // ends the hub and the loops
 }
 
 func newFixture(t *testing.T, change ...func(*Options)) *fixture {
@@ -172,7 +176,8 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 	var running sync.WaitGroup
 	running.Go(func() { f.broker.hub.Run(ctx) })
 	running.Go(func() { f.handler.Run(ctx) })
-	t.Cleanup(func() { cancel(); running.Wait() })
+	f.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(f.stop)
 	return f
 }
 

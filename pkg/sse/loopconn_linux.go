@@ -140,7 +140,9 @@ func (l *loop) start(c *conn) {
 	l.scratch = append(l.scratch[:0], c.head...)
 	c.head = nil
 	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: c.id, Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
-	l.compose(c, -1)
+	if l.compose(c, -1) {
+		l.deliver(c, -1)
+	}
 }
 
 // deliver writes until nothing is ready or the socket is full.

@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -66,10 +65,17 @@ func TestLargeBacklogIsInterruptible(t *testing.T) {
 	})
 }
 
-// server serves streams of channel "orders" over TCP.
+// server serves streams of the channels in the query over TCP.
 func (f *fixture) server() *httptest.Server {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.handler.Stream(w, r, session(f.t, r.Header.Get("Last-Event-ID"), "orders"))
+		w.Header().Set("X-Own", "kept")
+		request := session(f.t, r.Header.Get("Last-Event-ID"), r.URL.Query()["channel"]...)
+		if change := f.session.Load(); change != nil {
+			(*change)(&request)
+		}
+		if err := f.handler.Stream(w, r, request); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
 	}))
 	s.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { return WithConn(ctx, c) }
 	f.t.Cleanup(s.Close)
@@ -77,48 +83,45 @@ func (f *fixture) server() *httptest.Server {
 }
 
 func TestStuckClientIsGivenUp(t *testing.T) {
-	f := newFixture(t, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
-	s := f.server()
-	s.Start()
-	conn, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, "200") {
-		t.Fatalf("answered %q, %v", line, err)
-	}
-	// The client reads no more: buffers fill up, then a write fails.
-	large := strings.Repeat("x", 1<<20)
-	for {
-		f.broker.publish("orders", large)
-		select {
-		case reason := <-f.closed:
-			if reason != endedByWrite {
-				t.Errorf("ended by %q, want the write", reason)
+	onEachPath(t, func(t *testing.T, path func(*Options)) {
+		f := newFixture(t, path, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
+		c := f.dial("", "orders")
+		c.want(EventOpen)
+		// The client reads no more: buffers fill up, then a write fails.
+		large := strings.Repeat("x", 1<<20)
+		for {
+			f.broker.publish("orders", large)
+			select {
+			case reason := <-f.closed:
+				if reason != endedByWrite {
+					t.Errorf("ended by %q, want the write", reason)
+				}
+				return
+			case <-time.After(time.Millisecond): // publishes on; no event is waited for
 			}
-			return
-		case <-time.After(time.Millisecond): // publishes on; no event is waited for
 		}
-	}
+	})
 }
 
 func TestOverHTTP(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		proto int
-		start func(*httptest.Server)
+		name    string
+		proto   int
+		loops   int
+		start   func(*httptest.Server)
+		chunked bool
 	}{
-		{"HTTP/1.1", 1, (*httptest.Server).Start},
-		{"HTTP/2", 2, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},
+		{"HTTP/1.1", 1, 0, (*httptest.Server).Start, true},
+		{"HTTP/1.1, by a loop", 1, 1, (*httptest.Server).Start, false},
+		{"HTTP/1.1 over TLS", 1, 1, (*httptest.Server).StartTLS, true},
+		{"HTTP/2", 2, 1, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t)
+			f := newFixture(t, func(o *Options) { o.Loops = tt.loops })
 			s := f.server()
 			tt.start(s)
 			get := func(cursor string) (*http.Response, *parser) {
-				r, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL, nil)
+				r, _ := http.NewRequestWithContext(t.Context(), "GET", s.URL+"?channel=orders", nil)
 				r.Header.Set("Last-Event-ID", cursor)
 				answer, err := s.Client().Do(r)
 				if err != nil {
@@ -138,7 +141,7 @@ func TestOverHTTP(t *testing.T) {
 			if answer.ProtoMajor != tt.proto || answer.StatusCode != 200 || answer.ContentLength != -1 {
 				t.Errorf("answered %s %s, length %d", answer.Proto, answer.Status, answer.ContentLength)
 			}
-			if chunked := len(answer.TransferEncoding) == 1 && answer.TransferEncoding[0] == "chunked"; chunked != (tt.proto == 1) {
+			if chunked := len(answer.TransferEncoding) == 1 && answer.TransferEncoding[0] == "chunked"; chunked != tt.chunked {
 				t.Errorf("transfer encoding is %v", answer.TransferEncoding)
 			}
 			want(events, EventOpen)
