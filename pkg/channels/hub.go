@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 )
@@ -146,7 +147,6 @@ func (h *Hub) Channels() int {
 // channels. It never blocks: w is woken when there is something to fetch. The
 // error is that of Policy, and then nothing is subscribed.
 func (h *Hub) Subscribe(w Waker, requests []Request) (*Subscriber, error) {
-	s := &Subscriber{hub: h, subs: make([]*subscription, 0, len(requests))}
 	policies := make([]*Policy, len(requests))
 	for i, r := range requests {
 		p, err := h.Policy(r.Channel)
@@ -155,26 +155,30 @@ func (h *Hub) Subscribe(w Waker, requests []Request) (*Subscriber, error) {
 		}
 		policies[i] = p
 	}
+	s := newSubscriber(h, len(requests))
 	for i, r := range requests {
-		s.subs = append(s.subs, h.add(w, r, policies[i]))
-		mark := -1
+		if s.subs[i] == nil {
+			s.subs[i] = &subscription{}
+		}
+		h.add(s.subs[i], w, r, policies[i])
+		s.markOf[i] = -1
 		if policies[i].History() {
-			mark = len(s.marks)
+			s.markOf[i] = int32(len(s.marks))
 			s.marks = append(s.marks, Mark{Hash: HashName(r.Channel)})
 		}
-		s.markOf = append(s.markOf, mark)
 	}
 	return s, nil
 }
 
-func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
+func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t, ok := h.topics[r.Channel]
 	if !ok {
-		t = &topic{hub: h, channel: r.Channel, policy: p}
-		h.topics[r.Channel] = t
-		h.broker.Subscribe(r.Channel, !p.History())
+		name := strings.Clone(r.Channel) // of a request, which need not be kept
+		t = &topic{hub: h, channel: name, policy: p}
+		h.topics[name] = t
+		h.broker.Subscribe(name, !p.History())
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,13 +186,12 @@ func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
 		t.linger.Stop()
 		t.linger = nil
 	}
-	s := &subscription{topic: t, at: len(t.subs), waker: w, group: r.Group, begin: r.Start}
+	*s = subscription{topic: t, at: len(t.subs), waker: w, group: r.Group, begin: r.Start}
 	if s.group == nil {
 		s.group = w
 	}
 	t.subs = append(t.subs, s)
 	t.wakers.add(s.group)
-	return s
 }
 
 func (h *Hub) release(s *subscription) {

@@ -43,9 +43,30 @@ var ErrSlow = errors.New("subscriber is too slow")
 type Subscriber struct {
 	hub    *Hub
 	subs   []*subscription
-	marks  []Mark // of the channels with history
-	markOf []int  // per channel its index in marks, or -1
-	turn   int    // the channel whose turn it is
+	marks  []Mark  // of the channels with history
+	markOf []int32 // per channel its index in marks, or -1
+	turn   int     // the channel whose turn it is
+}
+
+// single is a Subscriber of one channel with all that it consists of: most
+// connections have one, and so cost one piece of memory.
+type single struct {
+	Subscriber
+	sub    subscription
+	subs   [1]*subscription
+	mark   [1]Mark
+	markOf [1]int32
+}
+
+// newSubscriber returns one with room for n channels.
+func newSubscriber(h *Hub, n int) *Subscriber {
+	if n != 1 {
+		return &Subscriber{hub: h, subs: make([]*subscription, n), marks: make([]Mark, 0, n), markOf: make([]int32, n)}
+	}
+	s := &single{}
+	s.hub, s.Subscriber.subs, s.marks, s.Subscriber.markOf = h, s.subs[:], s.mark[:0], s.markOf[:]
+	s.subs[0] = &s.sub
+	return &s.Subscriber
 }
 
 // Begun tells whether all channels are joined, so that Next can deliver.

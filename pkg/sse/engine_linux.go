@@ -64,8 +64,11 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 	h := e.h
 	l := e.loops[int(e.turn.Add(1))%len(e.loops)]
 	c := &conn{
-		loop: l, id: rand.Text(), user: strings.Clone(session.User), opened: h.o.Now(),
-		heartbeatEvents: session.HeartbeatEvents, feeds: make([]membership, len(session.Requests)),
+		loop: l, user: strings.Clone(session.User), opened: h.o.Now().UnixMilli(), heartbeatEvents: session.HeartbeatEvents,
+	}
+	copy(c.id[:], rand.Text())
+	if c.feeds = c.single[:]; len(session.Requests) != 1 {
+		c.feeds = make([]membership, len(session.Requests))
 	}
 	if !session.Expires.IsZero() {
 		c.expires = session.Expires.UnixMilli()
@@ -79,7 +82,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		h.refuse(h.writer(w), CloseUnavailable)
 		return nil
 	}
-	c.fd = fd
+	c.fd = int32(fd)
 	reason, ok := h.add(c)
 	if !ok {
 		_ = unix.Close(fd)
@@ -100,7 +103,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		undo()
 		return err
 	}
-	c.head = head(w.Header())
+	c.hold().head = head(w.Header())
 	if err := release(w); err != nil {
 		c.sub.Close()
 		undo()

@@ -30,10 +30,11 @@ type loop struct {
 	taken  inbox
 	slots  []*conn
 	free   []uint32
-	active []*feed // with members whose turn is to come
-	again  []*conn // with more to write than one turn takes
-	walked int     // how far walk has come in slots
-	turns  uint32  // counts the connections that had a slot
+	active []*feed               // with members whose turn is to come
+	again  []*conn               // with more to write than one turn takes
+	early  map[*conn]CloseReason // of connections that are to end before they arrive
+	walked int                   // how far walk has come in slots
+	turns  uint32                // counts the connections that had a slot
 	begun  time.Time
 	clock  int64     // milliseconds since begun
 	now    time.Time // by which events age
@@ -69,7 +70,7 @@ func newLoop(h *Handler) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{h: h, poll: p, signal: make(chan struct{}, 1), feeds: make(map[string]*feed), begun: time.Now()}, nil
+	return &loop{h: h, poll: p, signal: make(chan struct{}, 1), feeds: make(map[string]*feed), early: make(map[*conn]CloseReason), begun: time.Now()}, nil
 }
 
 func (l *loop) wake() {
@@ -117,7 +118,7 @@ func (l *loop) attach(c *conn) {
 	if ended {
 		c.sub.Close()
 		l.forsake(c)
-		_ = unix.Close(c.fd)
+		_ = unix.Close(int(c.fd))
 		l.h.remove(c)
 		return
 	}

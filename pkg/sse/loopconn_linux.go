@@ -2,6 +2,7 @@ package sse
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,22 +24,37 @@ type conn struct {
 
 	heartbeatEvents bool
 
-	fd      int
-	slot    uint32
-	turn    uint32 // of the slot: what happened to who had it before is none of ours
-	heard   uint32 // bytes that the client sent after its request
-	sub     *channels.Subscriber
-	feeds   []membership
+	fd     int32
+	slot   uint32
+	turn   uint32 // of the slot: what happened to who had it before is none of ours
+	heard  uint32 // bytes that the client sent after its request
+	sub    *channels.Subscriber
+	feeds  []membership
+	single [1]membership // of feeds, where there is one
+	held   *held         // nil while nothing is held back
+
+	id      [26]byte
+	user    string
+	opened  int64 // Unix milliseconds, 0 for a stream that never began
+	expires int64 // likewise, 0 for never
+	quiet   int64 // since when nothing was written, by the loop's clock
+	stuck   int64 // since when it is full, likewise
+}
+
+// held is what a connection has to keep for a while.
+type held struct {
+	head    []byte              // of the response, until it is written
 	rest    []byte              // composed or taken, and not written yet
 	pending []channels.Delivery // fetched, and not composed yet
-	head    []byte              // of the response, until it is written
 	reason  CloseReason         // why it ends, from then on
+}
 
-	id, user string
-	opened   time.Time
-	expires  int64 // Unix milliseconds, 0 for never
-	quiet    int64 // since when nothing was written, by the loop's clock
-	stuck    int64 // since when it is full, likewise
+// hold returns what the connection holds, to add to it.
+func (c *conn) hold() *held {
+	if c.held == nil {
+		c.held = &held{}
+	}
+	return c.held
 }
 
 type connState uint8
@@ -103,12 +119,13 @@ func (l *loop) arrive(c *conn) {
 	for i, m := range c.feeds {
 		m.feed.join(c, i)
 	}
-	if err := l.poll.add(c.fd, c.tag()); err != nil {
+	if err := l.poll.add(int(c.fd), c.tag()); err != nil {
 		l.close(c, endedByWrite)
 		return
 	}
-	if c.reason != "" {
-		l.end(c, c.reason)
+	if reason, ok := l.early[c]; ok {
+		delete(l.early, c)
+		l.end(c, reason)
 		return
 	}
 	l.serve(c, -1)
@@ -137,9 +154,9 @@ func (l *loop) start(c *conn) {
 	if hook := l.h.o.Hooks.Opened; hook != nil {
 		hook()
 	}
-	l.scratch = append(l.scratch[:0], c.head...)
-	c.head = nil
-	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: c.id, Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
+	l.scratch = append(l.scratch[:0], c.held.head...)
+	c.held = nil
+	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: string(c.id[:]), Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
 	if l.compose(c, -1) {
 		l.deliver(c, -1)
 	}
@@ -148,7 +165,7 @@ func (l *loop) start(c *conn) {
 // deliver writes until nothing is ready or the socket is full.
 func (l *loop) deliver(c *conn, channel int) {
 	for range writesPerTurn {
-		if len(c.pending) == 0 && c.sub.Shared() {
+		if c.held == nil && c.sub.Shared() {
 			frames, events, more := c.sub.Take(l.now, maxFrames)
 			if events > 0 {
 				l.events += events
@@ -176,7 +193,10 @@ func (l *loop) deliver(c *conn, channel int) {
 // whether there may be more.
 func (l *loop) compose(c *conn, channel int) (more bool) {
 	var err error
-	list := c.pending
+	var list []channels.Delivery
+	if c.held != nil {
+		list = c.held.pending
+	}
 	if more = len(list) > 0; !more {
 		if channel < 0 {
 			list, err = c.sub.Next(l.now, l.deliveries[:0], batch, maxComposed)
@@ -193,16 +213,15 @@ func (l *loop) compose(c *conn, channel int) (more bool) {
 	}
 	l.events += n
 	more = more || n < len(list) || len(l.scratch) >= maxComposed/2
-	if rest := list[n:]; len(rest) == 0 {
-		c.pending = nil
-	} else if len(c.pending) > 0 {
-		c.pending = rest
-	} else {
-		c.pending = append([]channels.Delivery(nil), rest...)
+	switch rest := list[n:]; {
+	case len(rest) == 0:
+		c.held = nil
+	case c.held != nil:
+		c.held.pending = rest
+	default:
+		c.hold().pending = slices.Clone(rest)
 	}
-	if len(c.pending) == 0 {
-		clear(l.deliveries) // or they keep the events
-	}
+	clear(l.deliveries) // or they keep the events
 	wrote := len(l.scratch) == 0 || l.write(c, l.scratch, false)
 	if errors.Is(err, channels.ErrSlow) && c.state == opened {
 		l.bye(c, CloseSlow)
@@ -214,7 +233,7 @@ func (l *loop) compose(c *conn, channel int) (more bool) {
 // write sends bytes, or keeps what the socket does not take; shared ones as
 // they are, others as a copy. It reports whether all was taken.
 func (l *loop) write(c *conn, data []byte, shared bool) bool {
-	n, full, err := write(c.fd, data)
+	n, full, err := write(int(c.fd), data)
 	if err != nil {
 		l.close(c, endedByWrite)
 		return false
@@ -226,9 +245,9 @@ func (l *loop) write(c *conn, data []byte, shared bool) bool {
 		return true
 	}
 	if c.full, c.stuck = true, l.clock; shared {
-		c.rest = data[n:len(data):len(data)]
+		c.hold().rest = data[n:len(data):len(data)]
 	} else {
-		c.rest = append([]byte(nil), data[n:]...)
+		c.hold().rest = slices.Clone(data[n:])
 	}
 	return false
 }
@@ -256,7 +275,7 @@ func (l *loop) happened(e happening) {
 // it still is there and keeps within bounds.
 func (l *loop) drain(c *conn) bool {
 	for {
-		n, err := unix.Read(c.fd, l.junk[:])
+		n, err := unix.Read(int(c.fd), l.junk[:])
 		switch {
 		case err == unix.EINTR:
 		case err == unix.EAGAIN:
@@ -273,15 +292,18 @@ func (l *loop) drain(c *conn) bool {
 
 // resume goes on writing to a socket that was full.
 func (l *loop) resume(c *conn) {
-	since, rest := c.stuck, c.rest
-	c.full, c.rest = false, nil
+	since, rest := c.stuck, c.held.rest
+	c.full, c.held.rest = false, nil
 	if !l.write(c, rest, true) {
 		c.stuck = since // the whole of it has to go out in time
 		return
 	}
 	if c.state == leaving {
-		l.close(c, string(c.reason))
+		l.close(c, string(c.held.reason))
 		return
+	}
+	if len(c.held.pending) == 0 {
+		c.held = nil
 	}
 	l.serve(c, -1)
 }
@@ -290,7 +312,7 @@ func (l *loop) resume(c *conn) {
 func (l *loop) end(c *conn, reason CloseReason) {
 	switch c.state {
 	case arriving:
-		c.reason = reason
+		l.early[c] = reason // it still belongs to its request
 	case opened:
 		if !c.full {
 			l.deliver(c, -1) // what came before the end is still delivered
@@ -306,17 +328,19 @@ func (l *loop) bye(c *conn, reason CloseReason) {
 	if c.state != joining && c.state != opened {
 		return
 	}
-	bytes := append([]byte(nil), c.rest...)
 	if c.state == joining {
 		if hook := l.h.o.Hooks.Refused; hook != nil {
 			hook(reason)
 		}
-		bytes, c.opened = append(bytes, c.head...), time.Time{}
+		c.opened = 0
 	}
-	c.state, c.reason, c.head, c.pending = leaving, reason, nil, nil
-	bytes = appendClose(bytes, reason, retryDelay())
+	h := c.hold()
+	// The head, where it has not been written yet, or what the socket did not take.
+	bytes := appendClose(slices.Concat(h.head, h.rest), reason, retryDelay())
+	c.state = leaving
+	*h = held{reason: reason}
 	if c.full {
-		c.rest = bytes
+		h.rest = bytes
 		return
 	}
 	if l.write(c, bytes, true) {
@@ -357,10 +381,10 @@ func (l *loop) close(c *conn, why string) {
 	if c.state == closed {
 		return
 	}
-	begun := c.state == opened || c.state == leaving && !c.opened.IsZero()
+	begun := c.state == opened || c.state == leaving && c.opened != 0
 	c.state = closed
 	l.drain(c) // or the kernel would cut what it has not sent yet
-	_ = unix.Close(c.fd)
+	_ = unix.Close(int(c.fd))
 	c.sub.Close()
 	for _, m := range c.feeds {
 		m.feed.leave(m.at)
@@ -371,10 +395,10 @@ func (l *loop) close(c *conn, why string) {
 	l.open.Add(-1)
 	if begun {
 		if hook := l.h.o.Hooks.Closed; hook != nil {
-			hook(why, l.h.o.Now().Sub(c.opened))
+			hook(why, time.Duration(max(0, l.wall-c.opened))*time.Millisecond)
 		}
-		l.h.o.Logger.Debug("stream closed", "connection", c.id, "user", c.user, "reason", why)
+		l.h.o.Logger.Debug("stream closed", "connection", string(c.id[:]), "user", c.user, "reason", why)
 	}
-	c.rest, c.pending, c.head = nil, nil, nil
+	c.held = nil
 	l.h.remove(c)
 }
