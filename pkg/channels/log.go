@@ -48,6 +48,7 @@ type log struct {
 	bytes   int
 	chunk   []byte    // holds the newest frames, one after the other
 	seq     int64     // of the last event before the log began, or began anew
+	warmed  bool      // the newest events of the stream have been put in front
 	since   time.Time // when it began: only from then on can the stream have parted from what came before it
 }
 

@@ -9,6 +9,7 @@ type pageKey struct {
 	after Position
 	tail  int
 	anew  bool
+	warm  bool // of the newest events, put in front of a log that has few
 }
 
 // page is one read of history, shared by all subscriptions that need the same
@@ -40,6 +41,11 @@ func (t *topic) pageLimit() int {
 	return min(max(pageBytes*n/max(t.log.bytes, 1), 4), pageEvents)
 }
 
+// cold tells whether a read of the newest events would lengthen the log. The
+// first who resumes on it then serves all who follow, whatever their positions:
+// one read for each stream, when a new replica gets the clients of another.
+func (t *topic) cold() bool { return !t.log.warmed && len(t.log.entries) < pageEvents }
+
 // request returns the page, being read or just read, and has w woken when it
 // is ready. Called with the lock held.
 func (t *topic) request(key pageKey, w Waker) *page {
@@ -63,7 +69,9 @@ func (t *topic) read(ctx context.Context, p *page) {
 
 	var events []Event
 	var err error
-	if p.key.tail > 0 {
+	if p.key.warm {
+		events, err = t.hub.broker.Newest(ctx, t.channel, p.limit)
+	} else if p.key.tail > 0 {
 		events, err = t.hub.broker.Newest(ctx, t.channel, p.key.tail)
 	} else {
 		events, err = t.hub.broker.Read(ctx, t.channel, p.key.after, p.limit)
@@ -89,14 +97,18 @@ func (t *topic) read(ctx context.Context, p *page) {
 		h(FromHistory)
 	}
 	p.start = p.key.after
-	if p.key.anew {
+	if p.key.anew || p.key.warm {
 		p.start = t.log.end
 		if len(events) > 0 {
 			p.start = events[0].Prev
 		}
 	}
 	p.entries = t.chain(p.start, events)
-	if p.key.anew {
+	if p.key.warm {
+		t.log.warmed = true
+		t.keep(p)
+	}
+	if p.key.anew || p.key.warm {
 		return
 	}
 	last := p.start

@@ -68,7 +68,11 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 					}
 					continue
 				}
-				s.page, s.pageAt = t.request(pageKey{after: s.pos}, s.waker), 0
+				key := pageKey{after: s.pos}
+				if t.cold() {
+					key = pageKey{warm: true}
+				}
+				s.page, s.pageAt = t.request(key, s.waker), 0
 			}
 			if !s.page.ready {
 				return out, nil
@@ -77,6 +81,10 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 				// The stream stays open; the next fill that succeeds wakes it up.
 				s.page = nil
 				return out, nil
+			}
+			if s.page.key.warm {
+				s.page = nil
+				continue // the log may reach back now
 			}
 			for s.pageAt < len(s.page.entries) && r.left() {
 				e := s.page.entries[s.pageAt]
@@ -191,9 +199,15 @@ func (s *subscription) place() bool {
 	}
 	// The position stays the client's, also in its cursor: this replica may have
 	// asked a master that is about to be replaced, and another one still knows it.
-	s.addGap(Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos})
+	gap := Gap{Channel: t.channel, Reason: GapLost, From: s.pos, To: s.pos}
 	// Another replica may know of it too, and record it later.
 	s.told = &Loss{After: to, Upto: s.pos}
+	if index < t.log.next() && t.log.at(index).Gap == nil {
+		// It stands for all that was lost before the next event.
+		s.told.Upto = t.log.at(index).Position
+		gap.To = s.told.Upto.before()
+	}
+	s.addGap(gap)
 	return true
 }
 

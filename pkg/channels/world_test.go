@@ -439,7 +439,7 @@ func (w *world) settle() {
 }
 
 func (w *world) readToEnd() {
-	for idle := 0; idle < 2; idle++ { // the first may have asked for a page
+	for idle := 0; idle < 3; idle++ { // each may have asked for a page
 		for _, c := range w.clients {
 			if c.read(100) > 0 {
 				idle = -1
