@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"realtime-gateway/internal/accept"
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
@@ -80,10 +81,13 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 		return err
 	}
 
+	door := accept.Pace(publicAddr, log)
+	g.public.ConnState, g.public.ConnContext = door.ConnState, sse.WithConn
+
 	parts := newGroup(running)
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
-	parts.run("http", func(context.Context) error { return serveOn(g.public, publicAddr) })
+	parts.run("http", func(context.Context) error { return serveOn(g.public, door) })
 	parts.run("operations", func(context.Context) error { return serveOn(g.ops, opsAddr) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
 	if g.dev != nil {
