@@ -23,8 +23,12 @@ type Options struct {
 	// which finds a lost last announcement, and renews the streams' lives. Each
 	// round is jittered by a fifth. If zero, 10 s.
 	CheckInterval time.Duration
-	Hooks         Hooks
-	Logger        *slog.Logger // if nil, slog.Default()
+	// LogBytes is how many bytes the logs of all channels may hold in memory
+	// together. Beyond it the coldest are shortened, and who needs what was there
+	// reads it from the stream. If zero, DefaultLogBytes. If negative, no limit.
+	LogBytes int64
+	Hooks    Hooks
+	Logger   *slog.Logger // if nil, slog.Default()
 	// Now is the clock by which events age: that of Redis, which dates them, is
 	// the same for all replicas. If nil, time.Now.
 	Now func() time.Time
@@ -46,6 +50,7 @@ type Hub struct {
 
 	work  workers // read pages
 	fills filler  // bring logs up to date
+	logs  budget  // bounds the logs
 
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -65,6 +70,7 @@ func NewHub(o Options) *Hub {
 		renewal: maxRenewal, pending: maxPending, topics: make(map[string]*topic),
 	}
 	h.fills.hub = h
+	h.logs.init(o.LogBytes)
 	if h.linger == 0 {
 		h.linger = 30 * time.Second
 	}
@@ -86,6 +92,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.work.start(ctx)
 	h.fills.start(ctx)
 	defer h.stop()
+	var budget sync.WaitGroup
+	defer budget.Wait()
+	budget.Go(func() { h.keepBudget(ctx) })
 	timer := time.NewTimer(jitter(h.interval))
 	defer timer.Stop()
 	for {
@@ -95,6 +104,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		h.check(ctx)
+		h.retry()
 		timer.Reset(jitter(h.interval))
 	}
 }
@@ -173,6 +183,7 @@ func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
 	t, ok := h.topics[r.Channel]
 	if !ok {
 		t = &topic{hub: h, channel: r.Channel, policy: p}
+		t.log.budget = &h.logs
 		h.topics[r.Channel] = t
 		h.broker.Subscribe(r.Channel, !p.History())
 	}
@@ -217,6 +228,7 @@ func (h *Hub) drop(t *topic) {
 		return
 	}
 	t.heard = false
+	t.log.leave()
 	delete(h.topics, t.channel)
 	h.broker.Unsubscribe(t.channel, !t.policy.History())
 }
@@ -238,6 +250,7 @@ func (h *Hub) Confirmed(channel string) {
 func (h *Hub) Announced(channel string, e Event) {
 	if t := h.topic(channel); t != nil {
 		t.announced(e)
+		h.relieve()
 	}
 }
 
