@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"realtime-gateway/pkg/channels"
 )
 
 const (
@@ -35,6 +37,7 @@ type limits struct {
 
 	memory     int64  // bytes that Go may use before it collects at any price; math.MaxInt64 for any
 	memoryFrom string // who said so
+	logs       int64  // bytes that the channels' logs may hold, within memory
 
 	// procs is how many threads execute Go at the same time. Go itself takes a
 	// container's share of CPUs into account, and follows its changes.
@@ -43,8 +46,9 @@ type limits struct {
 
 // applyLimits tells Go about the container's memory, and returns all limits. A
 // memory limit in the environment has precedence. The error is that there is a
-// limit which cannot be read, and then nothing has changed.
-func applyLimits(environment string, container memlimit.Provider) (limits, error) {
+// limit which cannot be read, and then nothing has changed. logMemory is the
+// setting of that name.
+func applyLimits(environment string, container memlimit.Provider, logMemory int) (limits, error) {
 	var l limits
 	l.files, l.filesHard = openFiles()
 	l.procs = runtime.GOMAXPROCS(0)
@@ -53,6 +57,7 @@ func applyLimits(environment string, container memlimit.Provider) (limits, error
 		l.memoryFrom, err = limitMemory(container)
 	}
 	l.memory = debug.SetMemoryLimit(-1)
+	l.logs = logBudget(logMemory, l.memory)
 	return l, err
 }
 
@@ -68,6 +73,18 @@ func limitMemory(container memlimit.Provider) (from string, err error) {
 	return fmt.Sprintf("%d%% of the container's %d MiB", int(memoryShare*100), bytes>>20), nil
 }
 
+// logBudget returns how many bytes the channels' logs may hold, as configured or,
+// with 0, out of the memory limit.
+func logBudget(configured int, memory int64) int64 {
+	switch {
+	case configured > 0:
+		return int64(configured)
+	case memory < math.MaxInt64:
+		return max(memory/8, 1)
+	}
+	return channels.DefaultLogBytes
+}
+
 // streams is about how many streams the open files allow.
 func (l limits) streams() uint64 { return max(l.files, ownDescriptors) - ownDescriptors }
 
@@ -80,7 +97,7 @@ func (l limits) LogValue() slog.Value {
 	if l.memory < math.MaxInt64 {
 		list = append(list, slog.Int64("memory_bytes", l.memory))
 	}
-	return slog.GroupValue(append(list, slog.String("memory_from", l.memoryFrom), slog.Int("gomaxprocs", l.procs))...)
+	return slog.GroupValue(append(list, slog.String("memory_from", l.memoryFrom), slog.Int64("log_memory_bytes", l.logs), slog.Int("gomaxprocs", l.procs))...)
 }
 
 // report logs the limits, and what to do about one that is low.

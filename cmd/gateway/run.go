@@ -113,12 +113,12 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	for _, w := range warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	allowed, err := applyLimits(p.env("GOMEMLIMIT"), memlimit.FromCgroup)
+	allowed, err := applyLimits(p.env("GOMEMLIMIT"), memlimit.FromCgroup, cfg.LogMemory)
 	if err != nil {
 		log.Warn("the container's memory limit is unknown; say it by the environment variable GOMEMLIMIT", "error", err)
 	}
 	allowed.report(log)
-	err = serve(ctx, cfg, p.out, log)
+	err = serve(ctx, cfg, allowed, p.out, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // it was asked to stop, and did
 	}

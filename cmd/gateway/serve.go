@@ -25,8 +25,9 @@ import (
 
 // gateway is one replica: all the parts, wired.
 type gateway struct {
-	cfg *config.Config
-	log *slog.Logger
+	cfg     *config.Config
+	allowed limits
+	log     *slog.Logger
 
 	name      string // among the replicas
 	telemetry *telemetry.Telemetry
@@ -51,8 +52,8 @@ const (
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
-func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
-	g := &gateway{cfg: cfg, log: log}
+func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *slog.Logger) error {
+	g := &gateway{cfg: cfg, allowed: allowed, log: log}
 	// The parts outlive ctx: they end after the streams have.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -136,13 +137,13 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.hub = channels.NewHub(channels.Options{
 		Broker: g.bus, Policies: cfg.Channels, Encode: sse.EncodeEvent,
-		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
+		Linger: linger, CheckInterval: cfg.CheckInterval, LogBytes: g.allowed.logs, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
 	})
 	g.streams = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
 		Hooks: g.telemetry.Streams(), Logger: g.log,
 	})
-	if err := g.telemetry.Observe(g.streams.Connections, g.hub.Channels); err != nil {
+	if err := g.telemetry.Observe(g.streams.Connections, g.hub.Channels, g.hub.LogBytes); err != nil {
 		return err
 	}
 	options := httpapi.Options{
