@@ -83,7 +83,10 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 
 	door := accept.Pace(publicAddr, log)
-	g.public.ConnState, g.public.ConnContext = door.ConnState, sse.WithConn
+	g.public.ConnState, g.public.Handler = door.ConnState, door.Handler(g.public.Handler)
+	g.public.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return sse.WithConn(door.ConnContext(ctx, c), c)
+	}
 
 	parts := newGroup(running)
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })

@@ -8,10 +8,9 @@
 // where they cost nothing here.
 //
 // A place is given back after Patience at the latest, so who connects and says
-// nothing delays others, but stops nobody. It also means that connections that
-// stay requests of net/http for long, as streams of the portable path and polls
-// do, are accepted at Handshakes per Patience, 1,280 each second. Done gives
-// such a place back earlier.
+// nothing delays others, but stops nobody: they are accepted at Handshakes per
+// Patience, 1,280 each second. Streams that stay requests of net/http give their
+// place back when their response begins, by Handler.
 package accept
 
 import (

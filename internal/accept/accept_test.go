@@ -148,7 +148,7 @@ func TestCloseEndsTheWait(t *testing.T) {
 // serve runs a server over w until the test's end, and returns how Serve ended.
 func serve(t *testing.T, w *wire, log *slog.Logger, h http.HandlerFunc) (ended chan error, stop func()) {
 	l := Pace(w, log)
-	s := &http.Server{Handler: h, ConnState: l.ConnState, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	s := &http.Server{Handler: l.Handler(h), ConnState: l.ConnState, ConnContext: l.ConnContext, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	ended = make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	return ended, func() { s.Close() }
@@ -210,6 +210,39 @@ func TestStorm(t *testing.T) {
 		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
+	})
+}
+
+// Responses that last hold nobody up.
+func TestStreams(t *testing.T) {
+	const streams = 10 * Handshakes
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		end := make(chan struct{})
+		ended, stop := serve(t, w, discard, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			<-end
+		})
+		begin := time.Now()
+		for i := range streams {
+			c := w.dial()
+			defer c.Close()
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took != 0 {
+				t.Fatalf("stream %d began after %v", i, took)
+			}
+		}
+		close(end)
+		stop()
+		<-ended
 	})
 }
 
