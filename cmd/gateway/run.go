@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/spf13/cobra"
 
 	"realtime-gateway/internal/config"
@@ -112,7 +113,12 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	for _, w := range warnings {
 		log.Warn("configuration", "warning", w)
 	}
-	err = serve(ctx, cfg, p.out, log)
+	allowed, err := applyLimits(p.env("GOMEMLIMIT"), memlimit.FromCgroup, cfg.LogMemory)
+	if err != nil {
+		log.Warn("the container's memory limit is unknown; say it by the environment variable GOMEMLIMIT", "error", err)
+	}
+	allowed.report(log)
+	err = serve(ctx, cfg, allowed, p.out, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // it was asked to stop, and did
 	}

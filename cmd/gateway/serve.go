@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"realtime-gateway/internal/accept"
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
@@ -26,8 +27,9 @@ import (
 
 // gateway is one replica: all the parts, wired.
 type gateway struct {
-	cfg *config.Config
-	log *slog.Logger
+	cfg     *config.Config
+	allowed limits
+	log     *slog.Logger
 
 	name      string // among the replicas
 	telemetry *telemetry.Telemetry
@@ -52,8 +54,8 @@ const (
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
-func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Logger) error {
-	g := &gateway{cfg: cfg, log: log}
+func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *slog.Logger) error {
+	g := &gateway{cfg: cfg, allowed: allowed, log: log}
 	// The parts outlive ctx: they end after the streams have.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -82,11 +84,17 @@ func serve(ctx context.Context, cfg *config.Config, out io.Writer, log *slog.Log
 		return err
 	}
 
+	door := accept.Pace(publicAddr, log)
+	g.public.ConnState, g.public.Handler = door.ConnState, door.Handler(g.public.Handler)
+	g.public.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return sse.WithConn(door.ConnContext(ctx, c), c)
+	}
+
 	parts := newGroup(running)
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
 	parts.run("streams", g.streams.Run)
-	parts.run("http", func(context.Context) error { return serveOn(g.public, publicAddr) })
+	parts.run("http", func(context.Context) error { return serveOn(g.public, door) })
 	parts.run("operations", func(context.Context) error { return serveOn(g.ops, opsAddr) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
 	if g.dev != nil {
@@ -135,7 +143,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.hub = channels.NewHub(channels.Options{
 		Broker: g.bus, Policies: cfg.Channels, Encode: sse.EncodeEvent,
-		Linger: linger, CheckInterval: cfg.CheckInterval, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
+		Linger: linger, CheckInterval: cfg.CheckInterval, LogBytes: g.allowed.logs, Hooks: g.telemetry.Channels(), Logger: g.log, Now: g.bus.Now,
 	})
 	g.streams, err = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
@@ -144,7 +152,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels); err != nil {
+	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels, g.hub.LogBytes); err != nil {
 		return err
 	}
 	options := httpapi.Options{
@@ -158,7 +166,6 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		options.Open, options.Dev = true, g.dev.routes(g.bus)
 	}
 	g.public = g.server(httpapi.New(options))
-	g.public.ConnContext = sse.WithConn // where streams are taken over
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{Ready: g.ready, Metrics: g.telemetry.Handler(), Pprof: cfg.Pprof}))
 	return nil
 }

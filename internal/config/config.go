@@ -77,6 +77,9 @@ type Config struct {
 	MaxPayload int
 	// MaxChannels is how many channels one connection may have.
 	MaxChannels int
+	// LogMemory is how many bytes the channels' logs may hold in memory
+	// together. Zero leaves it to what the process may use.
+	LogMemory int
 	// Pprof serves /debug/pprof on OpsAddr.
 	Pprof bool
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -34,6 +35,9 @@ const (
 	nameConfig    = "config"
 	nameJWTSecret = "jwt-secret"
 )
+
+// maxLogMemory is a TiB, or what an int holds.
+const maxLogMemory = min(1<<40, math.MaxInt)
 
 // registry is every setting but the channel policies, in the order in which
 // people read about them.
@@ -86,6 +90,8 @@ var registry = declare(
 		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
 	decl{"max-channels", "200", "", "most channels of one connection",
 		func(c *Config) value { return intValue{&c.MaxChannels, 1, 1000} }},
+	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB",
+		func(c *Config) value { return intValue{&c.LogMemory, 0, maxLogMemory} }},
 	decl{"pprof", "false", "", "serve /debug/pprof on the ops address",
 		func(c *Config) value { return boolValue{&c.Pprof} }},
 )

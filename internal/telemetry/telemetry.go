@@ -28,7 +28,7 @@ type Telemetry struct {
 	handler  http.Handler
 	meter    metric.Meter
 
-	eventsIn, gaps, missed, replays              metric.Int64Counter
+	eventsIn, gaps, missed, replays, evictions   metric.Int64Counter
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
 	writes, recorded, rejected, linksLost        metric.Int64Counter
 	age, lifetime, roundTrip, probe              metric.Float64Histogram
@@ -62,6 +62,7 @@ func (t *Telemetry) instruments() error {
 		{&t.gaps, "gateway.gaps", "Gaps that subscribers were told of, by reason."},
 		{&t.missed, "gateway.announcements.missed", "Times that announcements were missed and read from the stream."},
 		{&t.replays, "gateway.replays", "Replays and pages of replays served, by source."},
+		{&t.evictions, "gateway.log.evictions", "Events that left the logs of this replica early, for log-memory. Who needs them reads the stream."},
 		{&t.opened, "gateway.streams.opened", "Streams that began."},
 		{&t.closed, "gateway.streams.closed", "Streams that ended, by reason."},
 		{&t.refused, "gateway.streams.refused", "Streams that were refused for now, by reason."},
@@ -112,19 +113,23 @@ func (t *Telemetry) instruments() error {
 	return nil
 }
 
-// Observe adds gauges that are read when metrics are collected.
-func (t *Telemetry) Observe(connections, byLoops, topics func() int) error {
+// Observe adds gauges that are read when metrics are collected, by functions
+// that must be safe for concurrent use: open streams and polls, how many of
+// these loops write to, subscribed channels, and bytes in the channels' logs.
+// The error is that of OpenTelemetry about the instruments.
+func (t *Telemetry) Observe(connections, byLoops, topics func() int, logBytes func() int64) error {
 	for name, g := range map[string]struct {
 		help string
-		read func() int
+		read func() int64
 	}{
-		"gateway.connections":      {"Streams and polls that are open.", connections},
-		"gateway.connections.loop": {"Of these, the ones that a loop writes to; the others have a goroutine each.", byLoops},
-		"gateway.channels":         {"Channels that this replica is subscribed to.", topics},
+		"gateway.connections":      {"Streams and polls that are open.", func() int64 { return int64(connections()) }},
+		"gateway.connections.loop": {"Of these, the ones that a loop writes to; the others have a goroutine each.", func() int64 { return int64(byLoops()) }},
+		"gateway.channels":         {"Channels that this replica is subscribed to.", func() int64 { return int64(topics()) }},
+		"gateway.log.bytes":        {"Bytes that the logs of all channels hold in memory; log-memory bounds them.", logBytes},
 	} {
 		_, err := t.meter.Int64ObservableGauge(name, metric.WithDescription(g.help),
 			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-				o.Observe(int64(g.read()))
+				o.Observe(g.read())
 				return nil
 			}))
 		if err != nil {
@@ -161,6 +166,7 @@ func (t *Telemetry) Channels() channels.Hooks {
 		Missed:  func() { t.missed.Add(background, 1) },
 		Read:    func(s channels.ReplaySource) { t.replays.Add(background, 1, sources[s]) },
 		Lag:     func(d time.Duration) { t.age.Record(background, max(0, d.Seconds())) },
+		Evicted: func(events int) { t.evictions.Add(background, int64(events)) },
 	}
 }
 

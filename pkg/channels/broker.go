@@ -88,6 +88,7 @@ type Hooks struct {
 	Missed  func()                           // announcements were missed, and are read from the stream
 	Read    func(source ReplaySource)        // one page of a replay was served
 	Lag     func(sincePublish time.Duration) // age of a live event when it entered the log
+	Evicted func(events int)                 // logs were shortened by so many events for Options.LogBytes
 }
 
 // ReplaySource says where a replay was served from.

@@ -71,7 +71,7 @@ func (f *fill) read(events []Event) (all bool) {
 			// Another event at the same position: what led there is another
 			// history, and nobody knows from where on.
 			known := Loss{Upto: after}
-			if last := t.log.at(t.log.next() - 1); last.prev == first.Prev {
+			if t.log.newest().prev == first.Prev {
 				known.After = first.Prev // it is the last one alone
 			}
 			t.log.lose(known)
@@ -111,9 +111,9 @@ func (f *fill) read(events []Event) (all bool) {
 // ends tells whether an event of the stream at the log's end is the log's last.
 func (t *topic) ends(e *Event) bool {
 	if len(t.log.entries) == 0 {
-		return true // the log begins here
+		return t.wasBefore(e)
 	}
-	return t.is(t.log.at(t.log.next()-1), e)
+	return t.is(t.log.newest(), e)
 }
 
 // lose notes that the stream does not have what was delivered.

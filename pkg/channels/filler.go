@@ -85,6 +85,7 @@ func (f *filler) run() {
 		f.mu.Unlock()
 		for len(batch) > 0 {
 			batch = f.round(ctx, batch)
+			f.hub.relieve()
 		}
 	}
 }

@@ -24,8 +24,12 @@ type Options struct {
 	// which finds a lost last announcement, and renews the streams' lives. Each
 	// round is jittered by a fifth. If zero, 10 s.
 	CheckInterval time.Duration
-	Hooks         Hooks
-	Logger        *slog.Logger // if nil, slog.Default()
+	// LogBytes is how many bytes the logs of all channels may hold in memory
+	// together. Beyond it the coldest are shortened, and who needs what was there
+	// reads it from the stream. If zero, DefaultLogBytes. If negative, no limit.
+	LogBytes int64
+	Hooks    Hooks
+	Logger   *slog.Logger // if nil, slog.Default()
 	// Now is the clock by which events age: that of Redis, which dates them, is
 	// the same for all replicas. If nil, time.Now.
 	Now func() time.Time
@@ -47,6 +51,7 @@ type Hub struct {
 
 	work  workers // read pages
 	fills filler  // bring logs up to date
+	logs  budget  // bounds the logs
 
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -66,6 +71,7 @@ func NewHub(o Options) *Hub {
 		renewal: maxRenewal, pending: maxPending, topics: make(map[string]*topic),
 	}
 	h.fills.hub = h
+	h.logs.init(o.LogBytes)
 	if h.linger == 0 {
 		h.linger = 30 * time.Second
 	}
@@ -87,6 +93,9 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.work.start(ctx)
 	h.fills.start(ctx)
 	defer h.stop()
+	var budget sync.WaitGroup
+	defer budget.Wait()
+	budget.Go(func() { h.keepBudget(ctx) })
 	timer := time.NewTimer(jitter(h.interval))
 	defer timer.Stop()
 	for {
@@ -96,6 +105,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		h.check(ctx)
+		h.retry()
 		timer.Reset(jitter(h.interval))
 	}
 }
@@ -177,6 +187,7 @@ func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 	if !ok {
 		name := strings.Clone(r.Channel) // of a request, which need not be kept
 		t = &topic{hub: h, channel: name, policy: p}
+		t.log.budget = &h.logs
 		h.topics[name] = t
 		h.broker.Subscribe(name, !p.History())
 	}
@@ -223,6 +234,7 @@ func (h *Hub) drop(t *topic) {
 		return
 	}
 	t.heard = false
+	t.log.leave()
 	delete(h.topics, t.channel)
 	h.broker.Unsubscribe(t.channel, !t.policy.History())
 }
@@ -244,6 +256,7 @@ func (h *Hub) Confirmed(channel string) {
 func (h *Hub) Announced(channel string, e Event) {
 	if t := h.topic(channel); t != nil {
 		t.announced(e)
+		h.relieve()
 	}
 }
 

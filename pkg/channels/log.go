@@ -50,11 +50,53 @@ type log struct {
 	seq     int64     // of the last event before the log began, or began anew
 	warmed  bool      // the newest events of the stream have been put in front
 	since   time.Time // when it began: only from then on can the stream have parted from what came before it
+
+	before *stub   // what is left of the entry at start, if that was evicted
+	budget *budget // counts its bytes; nil where nobody does
+	used   int64   // the budget's epoch when something was last appended, delivered or replayed
+}
+
+// grow counts bytes that came, or with n below zero went.
+func (l *log) grow(n int) {
+	l.bytes += n
+	if l.budget != nil {
+		l.budget.add(int64(n))
+	}
+}
+
+// use notes that the log is not cold.
+func (l *log) use() {
+	if l.budget != nil {
+		l.used = l.budget.epoch.Load()
+	}
+}
+
+// leave takes the log out of its budget, when nobody will find it any more.
+func (l *log) leave() {
+	if l.budget != nil {
+		l.budget.add(-int64(l.bytes))
+		l.budget = nil
+	}
+}
+
+// newest returns the last entry, without its bytes where the log was emptied, or
+// nil where it has had none.
+func (l *log) newest() *Entry {
+	switch {
+	case len(l.entries) > 0:
+		return l.entries[len(l.entries)-1]
+	case l.before != nil:
+		return &l.before.Entry
+	}
+	return nil
 }
 
 func (l *log) next() int64 { return l.first + int64(len(l.entries)) }
 
-func (l *log) at(index int64) *Entry { return l.entries[index-l.first] }
+func (l *log) at(index int64) *Entry {
+	l.use()
+	return l.entries[index-l.first]
+}
 
 // seqBefore is the sequence number of the last event before index.
 func (l *log) seqBefore(index int64) int64 {
@@ -70,7 +112,8 @@ func (l *log) seqBefore(index int64) int64 {
 }
 
 func (l *log) reset(at Position, since time.Time) {
-	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next()), since: since}
+	l.grow(-l.bytes)
+	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next()), since: since, budget: l.budget, used: l.used}
 }
 
 func (l *log) append(e *Entry) {
@@ -81,12 +124,13 @@ func (l *log) append(e *Entry) {
 	l.place(e)
 	l.entries = append(l.entries, e)
 	l.end = e.Position
-	l.bytes += e.size()
+	l.use()
+	l.grow(e.size())
 }
 
 // Sizes of chunks in bytes. A channel's first is as small as its first frame.
 const (
-	maxChunk = 64 << 10
+	maxChunk = 32 << 10
 	// maxPlaced is the longest frame that is worth being copied into a chunk.
 	maxPlaced = 8 << 10
 )
@@ -123,14 +167,17 @@ func (l *log) prepend(from Position, entries []*Entry) {
 		l.start = from
 		return
 	}
-	seq := l.seqBefore(l.first)
+	seq, bytes := l.seqBefore(l.first), 0
 	for i := len(entries) - 1; i >= 0; i-- {
 		entries[i].seq = seq
 		if entries[i].Gap == nil {
 			seq--
 		}
-		l.bytes += entries[i].size()
+		bytes += entries[i].size()
 	}
+	l.before = nil
+	l.use()
+	l.grow(bytes)
 	l.entries = append(append(make([]*Entry, 0, len(entries)+len(l.entries)+16), entries...), l.entries...)
 	l.first -= int64(len(entries))
 	l.start = from
@@ -142,13 +189,22 @@ func (l *log) evict(index int64) {
 	if n <= 0 {
 		return
 	}
-	l.start = l.entries[n-1].Position
+	last, typical, freed := l.entries[n-1], l.bytes/len(l.entries), 0
+	l.start = last.Position
 	for i, e := range l.entries[:n] {
-		l.bytes -= e.size()
+		freed += e.size()
 		l.entries[i] = nil // frees the bytes while the array lives on
 	}
 	l.entries = l.entries[n:]
 	l.first = index
+	l.before = newStub(last, typical)
+	switch {
+	case len(l.entries) == 0:
+		l.entries, l.chunk, l.seq = nil, nil, last.seq
+	case n > int64(len(l.entries)):
+		l.entries = append([]*Entry(nil), l.entries...) // the array is mostly empty
+	}
+	l.grow(-freed)
 }
 
 // find returns the index of the first entry after p, and whether p is a place
@@ -169,15 +225,23 @@ func (l *log) find(p Position) (index int64, exact bool) {
 // far as is known.
 func (l *log) keeps(p Position) bool {
 	index, exact := l.find(p)
-	if !exact || index == l.first {
+	var e *Entry
+	switch {
+	case exact && index > l.first:
+		e = l.at(index - 1)
+	case exact && l.before != nil:
+		e = &l.before.Entry
+	default:
 		return false
 	}
-	e := l.at(index - 1)
 	return e.Gap == nil && !e.gone
 }
 
 // lose marks what Redis has lost.
 func (l *log) lose(lost Loss) {
+	if s := l.before; s != nil && lost.After.Less(s.Position) && !lost.Upto.Less(s.Position) {
+		s.gone = true
+	}
 	for i := len(l.entries) - 1; i >= 0 && lost.After.Less(l.entries[i].Position); i-- {
 		if e := l.entries[i]; !lost.Upto.Less(e.Position) && e.Gap == nil {
 			e.gone = true

@@ -60,6 +60,7 @@ func runModel(t *testing.T, seed uint64) {
 		policy := Policy{HistorySize: []int{3, 20, 400}[rng.IntN(3)], HistoryTTL: time.Hour, BufferSize: 8, OnFull: CatchUp}
 		m := &model{world: newWorld(t, policy, "a", "b"), rng: rng}
 		m.pending = []int{0, 1, 3}[rng.IntN(3)]
+		m.budget = []int64{0, 0, 1, 400, 4000}[rng.IntN(5)]
 		m.moods = mood{drops: m.maybe(2), trims: m.maybe(2), loses: *modelLosses && m.maybe(2)}
 		m.moods.twice = m.moods.loses && !m.moods.drops && m.maybe(2)
 		for range 2 {

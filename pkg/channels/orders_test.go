@@ -23,6 +23,7 @@ type theme struct {
 	depth    int
 	short    int // depth with -short or -race
 	pending  int // how many announcements may wait; zero as in production
+	budget   int64
 }
 
 var themes = []theme{
@@ -33,6 +34,12 @@ var themes = []theme{
 	{name: "twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3},
 	// A replica was cut off, and reads what it may have missed.
 	{name: "fill", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pphBBC", steps: "puxlDaABCm", pending: 1, depth: 4, short: 3},
+	// Logs keep nothing, or one event, for there is no memory.
+	{name: "no logs, join", size: 100, replicas: 1, clients: []int{0}, begin: "p", steps: "pxldDBCahHk", depth: 4, short: 3, budget: 1},
+	{name: "no logs, loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", depth: 4, short: 3, budget: 1},
+	{name: "no logs, resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNmf1", depth: 5, short: 4, budget: 1},
+	{name: "no logs, twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3, budget: 1},
+	{name: "short logs, twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3, budget: 200},
 }
 
 // A step of a sequence does something and reports whether it did.
@@ -197,7 +204,7 @@ func (th *theme) run(t *testing.T, sequence string) (taken int, problems []strin
 	synctest.Test(t, func(t *testing.T) {
 		policy := Policy{HistorySize: th.size, HistoryTTL: time.Hour, BufferSize: 1, OnFull: CatchUp}
 		w := newWorld(t, policy, "a")
-		w.pending = th.pending
+		w.pending, w.budget = th.pending, th.budget
 		for range th.replicas {
 			w.addReplica()
 		}

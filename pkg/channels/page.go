@@ -34,11 +34,15 @@ const (
 // pageLimit is how many events a page asks for, by the size of those known.
 // Called with the lock held.
 func (t *topic) pageLimit() int {
-	n := len(t.log.entries)
-	if n == 0 {
+	n, bytes := len(t.log.entries), t.log.bytes
+	switch {
+	case n > 0:
+	case t.log.before != nil:
+		n, bytes = 1, t.log.before.typical
+	default:
 		return pageEvents
 	}
-	return min(max(pageBytes*n/max(t.log.bytes, 1), 4), pageEvents)
+	return min(max(pageBytes*n/max(bytes, 1), 4), pageEvents)
 }
 
 // cold tells whether a read of the newest events would lengthen the log. The
@@ -49,6 +53,7 @@ func (t *topic) cold() bool { return !t.log.warmed && len(t.log.entries) < pageE
 // request returns the page, being read or just read, and has w woken when it
 // is ready. Called with the lock held.
 func (t *topic) request(key pageKey, w Waker) *page {
+	t.log.use()
 	p, ok := t.pages[key]
 	if !ok {
 		p = &page{key: key, limit: t.pageLimit()}
@@ -56,7 +61,10 @@ func (t *topic) request(key pageKey, w Waker) *page {
 			t.pages = make(map[pageKey]*page)
 		}
 		t.pages[key] = p
-		t.hub.spawn(func(ctx context.Context) { t.read(ctx, p) })
+		t.hub.spawn(func(ctx context.Context) {
+			t.read(ctx, p)
+			t.hub.relieve()
+		})
 	}
 	p.waiting = append(p.waiting, w)
 	return p
@@ -129,6 +137,9 @@ func (t *topic) keep(p *page) {
 	for i, e := range p.entries {
 		if e.Position != t.log.start {
 			continue
+		}
+		if b := t.log.before; b != nil && !b.is(e) {
+			return // the stream has lost what was here, which is for a fill to find out
 		}
 		bytes := t.log.bytes
 		for _, e := range p.entries[:i+1] {

@@ -73,6 +73,7 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 					key = pageKey{warm: true}
 				}
 				s.page, s.pageAt = t.request(key, s.waker), 0
+				s.needFill = 0 // it was about a position before those of the page
 			}
 			if !s.page.ready {
 				return out, nil

@@ -128,7 +128,13 @@ func (t *topic) announced(e Event) {
 // the log's, or before it.
 func (t *topic) holds(e *Event) bool {
 	index, exact := t.log.find(e.Position)
-	return exact && (index == t.log.first || t.is(t.log.at(index-1), e))
+	switch {
+	case !exact:
+		return false
+	case index == t.log.first:
+		return t.wasBefore(e)
+	}
+	return t.is(t.log.at(index-1), e)
 }
 
 // is tells whether an entry of the log was made of this event.
@@ -175,6 +181,11 @@ func (t *topic) evict(limit int) {
 			index = max(index, t.log.first+int64(i)+1)
 		}
 	}
+	t.cut(index)
+}
+
+// cut removes what lies before an index from the log.
+func (t *topic) cut(index int64) {
 	if t.policy.OnFull == DropNewest {
 		// A connection of this policy is owed the oldest events of its lag.
 		for _, s := range t.subs {

@@ -20,7 +20,8 @@ type world struct {
 	names    []string
 	replicas []*replica
 	clients  []*walker
-	pending  int // of the replicas, how many announcements may wait; zero as in production
+	pending  int   // of the replicas, how many announcements may wait; zero as in production
+	budget   int64 // of the replicas' logs; zero as in production
 
 	mu    sync.Mutex // guards facts' known: replicas encode when they like
 	truth map[string]*truth
@@ -58,6 +59,7 @@ func newWorld(t *testing.T, policy Policy, names ...string) *world {
 func (w *world) addReplica() *replica {
 	r := w.s.replica(w.t, policies(w.t, w.policy), func(o *Options) {
 		o.Logger = slog.New(slog.DiscardHandler)
+		o.LogBytes = w.budget
 		o.Encode = func(channel string, e *Event) Encoded {
 			w.mu.Lock()
 			defer w.mu.Unlock()
