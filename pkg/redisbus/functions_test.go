@@ -35,7 +35,7 @@ func TestFunctionLooksAfterAStreamWhenThatIsDue(t *testing.T) {
 	t.Parallel()
 	const life, historyTTL = 1600 * time.Millisecond, 800 * time.Millisecond
 	policies := policiesOf(t, channels.Policy{Pattern: patternOf(t, "a"), HistorySize: 1000, HistoryTTL: time.Second})
-	s := loadFunctions(t, newLibrary("gw", 1000, policies, announceEverywhere), "life = 86400000", "life = 1600", "ttl = 1000", "ttl = 800")
+	s := loadFunctions(t, newLibrary("gw", 1000, policies, announceEverywhere), "life = 86400000", "life = 1600", "lives = '91800000'", "lives = '1700'", "ttl = 1000", "ttl = 800")
 	publish := func() (left time.Duration, oldest, position channels.Position) {
 		t.Helper()
 		position, err := channels.ParsePosition(s.do("fcall", "gateway_publish", 1, "gw:a", "x").(string))

@@ -19,24 +19,18 @@ end
 -- live on in a function library; a script starts with empty ones.
 local known, due, known_count = {}, {}, 0
 
--- Each use of a global is several look-ups, and while a library is loaded there
--- are none: so the first call fetches those that publishing needs.
-local call, try, byte, find, format, match, sub, upper, floor, tonumber, type
-
-local function begin()
-  call, try, floor, tonumber, type = redis.call, redis.pcall, math.floor, _G.tonumber, _G.type
-  byte, find, format = string.byte, string.find, string.format
-  match, sub, upper = string.match, string.sub, string.upper
-end
+-- call is redis.call: each use of a global is several look-ups, and while a
+-- library is loaded it is not there.
+local call
 
 local function channel_of(key)
-  return sub(key, #PREFIX + 2)
+  return string.sub(key, #PREFIX + 2)
 end
 
 -- resolve returns the policy for a stream's key, or nil and what is wrong with
 -- the key.
 local function resolve(keys)
-  if not call then begin() end
+  call = redis.call
   if #keys ~= 1 then
     return nil, 'exactly one key is needed, the stream of the channel: ' .. PREFIX .. ':<channel>'
   end
@@ -46,23 +40,23 @@ local function resolve(keys)
     return policy
   end
   local channel = channel_of(key)
-  if sub(key, 1, #PREFIX + 1) ~= PREFIX .. ':' then
+  if string.sub(key, 1, #PREFIX + 1) ~= PREFIX .. ':' then
     return nil, 'the key must be the stream of the channel, ' .. PREFIX .. ':<channel>, but it does not begin with ' .. PREFIX .. ':'
   end
   if #channel < 1 or #channel > 255 then
     return nil, 'a channel name has 1 to 255 bytes, this one has ' .. #channel
   end
-  if find(channel, '[^A-Za-z0-9._~@/+=:-]') then
+  if string.find(channel, '[^A-Za-z0-9._~@/+=:-]') then
     return nil, 'a channel name consists of A-Z a-z 0-9 . _ ~ @ / + = - in segments parted by a colon'
   end
-  if find(':' .. channel .. ':', '::', 1, true) then
+  if string.find(':' .. channel .. ':', '::', 1, true) then
     return nil, 'a channel name has no empty segment (nothing before, between or after colons)'
   end
-  if sub(channel, 1, #PREFIX + 1) == PREFIX .. ':' or sub(channel, 1, #PREFIX + 1) == PREFIX .. '.' then
+  if string.sub(channel, 1, #PREFIX + 1) == PREFIX .. ':' or string.sub(channel, 1, #PREFIX + 1) == PREFIX .. '.' then
     return nil, 'channel names beginning with ' .. PREFIX .. ': or ' .. PREFIX .. '. are reserved'
   end
   for _, p in ipairs(POLICIES) do
-    if find(channel, p.pattern) then
+    if string.find(channel, p.pattern) then
       if known_count >= 10000 then
         known, due, known_count = {}, {}, 0
       end
@@ -95,18 +89,18 @@ end
 local function utf8(s)
   local at, singly = 1, 64
   while true do
-    local _, ascii = find(s, '^[\1-\127%z]*', at)
+    local _, ascii = string.find(s, '^[\1-\127%z]*', at)
     if ascii == #s then return true end
-    local pattern = sequence(byte(s, ascii + 1))
+    local pattern = sequence(string.byte(s, ascii + 1))
     if not pattern then return false end
     if singly > 0 then
-      local first, last = find(s, pattern, ascii + 1)
+      local first, last = string.find(s, pattern, ascii + 1)
       if first ~= ascii + 1 then return false end
       at, singly = last + 1, singly - 1
     else
-      s = string.gsub(sub(s, ascii + 1), pattern, 'x')
+      s = string.gsub(string.sub(s, ascii + 1), pattern, 'x')
       at = 1
-      if byte(s) ~= 120 then return false end
+      if string.byte(s) ~= 120 then return false end
     end
   end
 end
@@ -127,10 +121,10 @@ local function bad_label(name, value)
   if #value < 1 or #value > 255 then
     return name .. ' has 1 to 255 bytes, this one has ' .. #value
   end
-  if find(value, '^[\32-\126]*$') then
+  if string.find(value, '^[\32-\126]*$') then
     return nil
   end
-  if find(value, '%c') then
+  if string.find(value, '%c') then
     return name .. ' must not contain control characters'
   end
   if not utf8(value) then
@@ -159,15 +153,15 @@ end
 -- clock is the Redis time as a position, with the microseconds as sequence.
 local function clock()
   local time = call('TIME')
-  return format('%s%03d-%d', time[1], floor(time[2] / 1000), time[2] % 1000)
+  return string.format('%s%03d-%d', time[1], math.floor(time[2] / 1000), time[2] % 1000)
 end
 
 local function millis(position)
-  return tonumber(match(position, '^%d+'))
+  return tonumber(string.match(position, '^%d+'))
 end
 
 local function parts(position)
-  local ms, seq = match(position, '^(%d+)-(%d+)$')
+  local ms, seq = string.match(position, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(seq)
 end
 
@@ -193,9 +187,9 @@ end
 
 -- recall reads a side key. moving is true where that cannot be done.
 local function recall(key)
-  local value = try('GET', key)
+  local value = redis.pcall('GET', key)
   if type(value) == 'table' then
-    if find(value.err, 'non local key', 1, true) then return nil, true end
+    if string.find(value.err, 'non local key', 1, true) then return nil, true end
     return nil, false, value
   end
   return value or nil, false
@@ -209,19 +203,19 @@ end
 -- newest_with returns the newest entry that is not older than a time and whose
 -- fields the test accepts.
 local function newest_with(key, since, test)
-  for _, entry in ipairs(call('XREVRANGE', key, '+', format('%.0f', math.max(since, 0)))) do
+  for _, entry in ipairs(call('XREVRANGE', key, '+', string.format('%.0f', math.max(since, 0)))) do
     if test(entry[2]) then return entry end
   end
 end
 
 local function time_ms()
   local time = call('TIME')
-  return time[1] * 1000 + floor(time[2] / 1000)
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local function trim_by_age(key, policy, now)
   if policy.ttl > 0 then
-    call('XTRIM', key, 'MINID', '=', format('%.0f', now - policy.ttl))
+    call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - policy.ttl))
   end
 end
 
@@ -230,7 +224,8 @@ end
 -- publishes within that sixteenth need not renew it, and nobody shortens it,
 -- whatever the clock does.
 local function renew(key, policy, now, clock_ms)
-  call('PEXPIRE', key, format('%.0f', now - clock_ms + policy.life * 17 / 16))
+  local ahead = now - clock_ms
+  call('PEXPIRE', key, ahead == 0 and policy.lives or string.format('%.0f', ahead + policy.life * 17 / 16))
 end
 
 -- keep renews a stream's life and trims it by age, if either is due, after its
@@ -248,8 +243,8 @@ local function keep(key, policy, now, before)
   renew(key, policy, now, was and was >= now and time_ms() or now)
   local again = now + policy.life / 16
   if policy.ttl > 0 then
-    local part = floor(now * 16 / policy.ttl)
-    if was and part ~= floor(was * 16 / policy.ttl) then
+    local part = math.floor(now * 16 / policy.ttl)
+    if was and part ~= math.floor(was * 16 / policy.ttl) then
       trim_by_age(key, policy, now)
     end
     again = math.min(again, (part + 1) * policy.ttl / 16)
@@ -280,7 +275,7 @@ local function put(key, policy, prev, until_ms, payload, event_id, event_type, t
     local id, p = prev and '*' or clock(), prev or '0-0'
     if until_ms or event_type or ttl or recorded then
       local entry = {'XADD', key, 'MAXLEN', policy.maxlen, id, 'p', p, 'd', payload}
-      if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = format('%.0f', until_ms) end
+      if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = string.format('%.0f', until_ms) end
       if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
       if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
       if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
@@ -317,19 +312,19 @@ local function publish(keys, args)
   local event_id, event_type, ttl
   for i = 2, #args, 2 do
     local name, value, before = args[i], args[i + 1], nil
-    if name ~= 'EVENTID' then name = upper(name) end
+    if name ~= 'EVENTID' then name = string.upper(name) end
     if name == 'EVENTID' then before = event_id
     elseif name == 'TYPE' then before = event_type
     elseif name == 'TTL' then before = ttl
     else
-      return fail('unknown option "' .. sub(args[i], 1, 64) .. '": allowed are EVENTID id, TYPE name, TTL ms')
+      return fail('unknown option "' .. string.sub(args[i], 1, 64) .. '": allowed are EVENTID id, TYPE name, TTL ms')
     end
     if value == nil then return fail(name .. ' needs a value') end
     if before then return fail(name .. ' is given twice') end
     if name == 'TTL' then
       -- Fifteen digits stay exact in a Lua number.
-      if not find(value, '^[1-9]%d*$') or #value > 15 then
-        return fail('TTL is a whole number of milliseconds above 0, but it is "' .. sub(value, 1, 64) .. '"')
+      if not string.find(value, '^[1-9]%d*$') or #value > 15 then
+        return fail('TTL is a whole number of milliseconds above 0, but it is "' .. string.sub(value, 1, 64) .. '"')
       end
       ttl = value
     else
@@ -338,7 +333,7 @@ local function publish(keys, args)
       if name == 'TYPE' then event_type = value else event_id = value end
     end
   end
-  if event_type and sub(event_type, 1, 8) == 'gateway.' then
+  if event_type and string.sub(event_type, 1, 8) == 'gateway.' then
     return fail('TYPE must not begin with gateway., which is reserved')
   end
   local key, prev, last, until_ms = keys[1], nil, nil, nil
@@ -395,7 +390,7 @@ local function record(keys, args)
   if wrong then return wrong end
   local position, recorder
   if newest then
-    position, recorder = match(newest, '^(%S+) (.*)$')
+    position, recorder = string.match(newest, '^(%S+) (.*)$')
   end
   if moving or until_ms then
     local now = time_ms()
@@ -427,11 +422,10 @@ local function open(keys, args)
   if policy.size == 0 then return '-' end
   local key = keys[1]
   local position = top(key)
+  if not position and args[1] == 'renew' then return '-' end
   local now = time_ms()
   if position then
     trim_by_age(key, policy, now)
-  elseif args[1] == 'renew' then
-    return '-'
   else
     position = call('XADD', key, clock(), 'g', '')
     call('XDEL', key, position)
@@ -443,7 +437,7 @@ end
 -- last
 -- Returns the channel's last position, or '-' where there is no stream.
 local function last(keys)
-  if not call then begin() end
+  call = redis.call
   if #keys ~= 1 then return fail('exactly one key is needed') end
   return (top(keys[1])) or '-'
 end
@@ -473,7 +467,7 @@ local function lost(keys, args)
   if millis(position) > now + FUTURE then
     return fail('the position ' .. position .. ' is in the future: Redis never gave it')
   end
-  local since = format('%.0f-0', math.max(0, now - younger))
+  local since = string.format('%.0f-0', math.max(0, now - younger))
   if younger > 0 and less(since, after) then after = since end
   for _, entry in ipairs(call('XRANGE', key, '(' .. position, '+')) do
     local upto, from = field(entry[2], 'l'), field(entry[2], 'f')
@@ -484,10 +478,10 @@ local function lost(keys, args)
   local id = prev and less(position, prev) and prev or position
   local ms, seq = parts(id)
   local entry = clock()
-  if not less(id, entry) then entry = format('%.0f-%.0f', ms, seq + 1) end
+  if not less(id, entry) then entry = string.format('%.0f-%.0f', ms, seq + 1) end
   local add = {'XADD', key, 'MAXLEN', policy.maxlen, entry, 'p', prev or '0-0', 'l', position}
   local until_ms = carried(fields)
-  if until_ms and until_ms > now then add[#add + 1] = 'm'; add[#add + 1] = format('%.0f', until_ms) end
+  if until_ms and until_ms > now then add[#add + 1] = 'm'; add[#add + 1] = string.format('%.0f', until_ms) end
   add[#add + 1] = 'f'; add[#add + 1] = after
   call(unpack(add))
   renew(key, policy, millis(entry), now)
@@ -499,13 +493,13 @@ end
 -- Renews the replica's lease in the set of live replicas and returns the Redis
 -- time in milliseconds and the live ones. Redis' clock is the only one used.
 local function join(keys, args)
-  if not call then begin() end
+  call = redis.call
   local now = time_ms()
   if args[3] then
     call('ZREM', keys[1], args[1])
   else
-    call('ZADD', keys[1], format('%.0f', now + args[2]), args[1])
+    call('ZADD', keys[1], string.format('%.0f', now + args[2]), args[1])
   end
-  call('ZREMRANGEBYSCORE', keys[1], '-inf', format('(%.0f', now))
-  return {format('%.0f', now), unpack(call('ZRANGE', keys[1], 0, -1))}
+  call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('(%.0f', now))
+  return {string.format('%.0f', now), unpack(call('ZRANGE', keys[1], 0, -1))}
 end
