@@ -14,68 +14,95 @@ local function fail(what)
   return redis.error_reply('ERR gateway: ' .. what)
 end
 
--- known caches the policy of a channel whose name has been checked. It only
--- lives on in a function library; a script starts with an empty one.
-local known, known_count = {}, 0
+-- known caches the policy of a channel whose name has been checked, and due
+-- from when on its stream has to be looked after again (see keep). They only
+-- live on in a function library; a script starts with empty ones.
+local known, due, known_count = {}, {}, 0
 
--- resolve returns the channel's name and policy for a stream's key, or nil
--- and what is wrong with the key.
+-- call is redis.call: each use of a global is several look-ups, and while a
+-- library is loaded it is not there.
+local call
+
+local function channel_of(key)
+  return string.sub(key, #PREFIX + 2)
+end
+
+-- resolve returns the policy for a stream's key, or nil and what is wrong with
+-- the key.
 local function resolve(keys)
+  call = redis.call
   if #keys ~= 1 then
-    return nil, nil, 'exactly one key is needed, the stream of the channel: ' .. PREFIX .. ':<channel>'
+    return nil, 'exactly one key is needed, the stream of the channel: ' .. PREFIX .. ':<channel>'
   end
   local key = keys[1]
   local policy = known[key]
-  local channel = string.sub(key, #PREFIX + 2)
   if policy then
-    return channel, policy
+    return policy
   end
+  local channel = channel_of(key)
   if string.sub(key, 1, #PREFIX + 1) ~= PREFIX .. ':' then
-    return nil, nil, 'the key must be the stream of the channel, ' .. PREFIX .. ':<channel>, but it does not begin with ' .. PREFIX .. ':'
+    return nil, 'the key must be the stream of the channel, ' .. PREFIX .. ':<channel>, but it does not begin with ' .. PREFIX .. ':'
   end
   if #channel < 1 or #channel > 255 then
-    return nil, nil, 'a channel name has 1 to 255 bytes, this one has ' .. #channel
+    return nil, 'a channel name has 1 to 255 bytes, this one has ' .. #channel
   end
   if string.find(channel, '[^A-Za-z0-9._~@/+=:-]') then
-    return nil, nil, 'a channel name consists of A-Z a-z 0-9 . _ ~ @ / + = - in segments parted by a colon'
+    return nil, 'a channel name consists of A-Z a-z 0-9 . _ ~ @ / + = - in segments parted by a colon'
   end
   if string.find(':' .. channel .. ':', '::', 1, true) then
-    return nil, nil, 'a channel name has no empty segment (nothing before, between or after colons)'
+    return nil, 'a channel name has no empty segment (nothing before, between or after colons)'
   end
   if string.sub(channel, 1, #PREFIX + 1) == PREFIX .. ':' or string.sub(channel, 1, #PREFIX + 1) == PREFIX .. '.' then
-    return nil, nil, 'channel names beginning with ' .. PREFIX .. ': or ' .. PREFIX .. '. are reserved'
+    return nil, 'channel names beginning with ' .. PREFIX .. ': or ' .. PREFIX .. '. are reserved'
   end
   for _, p in ipairs(POLICIES) do
     if string.find(channel, p.pattern) then
       if known_count >= 10000 then
-        known, known_count = {}, 0
+        known, due, known_count = {}, {}, 0
       end
       known[key] = p
       known_count = known_count + 1
-      return channel, p
+      return p
     end
   end
-  return nil, nil, 'no channel policy matches "' .. channel .. '": add one to the configuration of the gateway'
+  return nil, 'no channel policy matches "' .. channel .. '": add one to the configuration of the gateway'
 end
 
--- utf8 tells whether s is well-formed UTF-8 (RFC 3629: no surrogates, no
--- overlong forms, nothing above U+10FFFF).
+-- sequence is the pattern of the characters that a byte can begin in UTF-8
+-- (RFC 3629: no surrogates, no overlong forms, nothing above U+10FFFF).
+local function sequence(lead)
+  if lead < 194 or lead > 244 then return nil end
+  if lead < 224 then return '[\194-\223][\128-\191]' end
+  if lead == 224 then return '\224[\160-\191][\128-\191]' end
+  if lead == 237 then return '\237[\128-\159][\128-\191]' end
+  if lead < 240 then return '[\225-\236\238\239][\128-\191][\128-\191]' end
+  if lead == 240 then return '\240[\144-\191][\128-\191][\128-\191]' end
+  if lead < 244 then return '[\241-\243][\128-\191][\128-\191][\128-\191]' end
+  return '\244[\128-\143][\128-\191][\128-\191]'
+end
+
+-- utf8 tells whether s is well-formed UTF-8. This is what a long payload costs
+-- most. An anchored pattern costs a quarter of one that is tried at each byte,
+-- so few characters beyond ASCII are looked at one by one; but each costs a
+-- call, so many are replaced at once, all of a kind. They become a letter, so
+-- that what stands around them cannot join into a new character.
 local function utf8(s)
-  -- Anchored, because a pattern that is tried at each byte costs several times
-  -- as much, and this is what a long payload costs most.
-  if string.find(s, '^[^\128-\255]*$') then
-    return true
+  local at, singly = 1, 64
+  while true do
+    local _, ascii = string.find(s, '^[\1-\127%z]*', at)
+    if ascii == #s then return true end
+    local pattern = sequence(string.byte(s, ascii + 1))
+    if not pattern then return false end
+    if singly > 0 then
+      local first, last = string.find(s, pattern, ascii + 1)
+      if first ~= ascii + 1 then return false end
+      at, singly = last + 1, singly - 1
+    else
+      s = string.gsub(string.sub(s, ascii + 1), pattern, 'x')
+      at = 1
+      if string.byte(s) ~= 120 then return false end
+    end
   end
-  -- Valid sequences become a letter, so that what stands around them cannot
-  -- join into a new sequence; what is left of the high bytes is invalid.
-  s = string.gsub(s, '[\194-\223][\128-\191]', 'x')
-  s = string.gsub(s, '\224[\160-\191][\128-\191]', 'x')
-  s = string.gsub(s, '[\225-\236\238\239][\128-\191][\128-\191]', 'x')
-  s = string.gsub(s, '\237[\128-\159][\128-\191]', 'x')
-  s = string.gsub(s, '\240[\144-\191][\128-\191][\128-\191]', 'x')
-  s = string.gsub(s, '[\241-\243][\128-\191][\128-\191][\128-\191]', 'x')
-  s = string.gsub(s, '\244[\128-\143][\128-\191][\128-\191]', 'x')
-  return not string.find(s, '[\128-\255]')
 end
 
 local function bad_payload(payload)
@@ -108,14 +135,14 @@ end
 -- top returns the stream's last position, also when its last entry is gone,
 -- and nil where there is no stream; and the last entry's fields, if it is there.
 local function top(key)
-  local last = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
-  if last[1] then
-    return last[1][1], last[1][2]
+  local last = call('XREVRANGE', key, '+', '-', 'COUNT', '1')[1]
+  if last then
+    return last[1], last[2]
   end
-  if redis.call('EXISTS', key) == 0 then
+  if call('EXISTS', key) == 0 then
     return nil
   end
-  local info = redis.call('XINFO', 'STREAM', key)
+  local info = call('XINFO', 'STREAM', key)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
       return info[i + 1]
@@ -125,8 +152,8 @@ end
 
 -- clock is the Redis time as a position, with the microseconds as sequence.
 local function clock()
-  local time = redis.call('TIME')
-  return string.format('%.0f-%.0f', time[1] * 1000 + math.floor(time[2] / 1000), time[2] % 1000)
+  local time = call('TIME')
+  return string.format('%s%03d-%d', time[1], math.floor(time[2] / 1000), time[2] % 1000)
 end
 
 local function millis(position)
@@ -176,20 +203,66 @@ end
 -- newest_with returns the newest entry that is not older than a time and whose
 -- fields the test accepts.
 local function newest_with(key, since, test)
-  for _, entry in ipairs(redis.call('XREVRANGE', key, '+', string.format('%.0f', math.max(since, 0)))) do
+  for _, entry in ipairs(call('XREVRANGE', key, '+', string.format('%.0f', math.max(since, 0)))) do
     if test(entry[2]) then return entry end
   end
 end
 
 local function time_ms()
-  local time = redis.call('TIME')
+  local time = call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 local function trim_by_age(key, policy, now)
   if policy.ttl > 0 then
-    redis.call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - policy.ttl))
+    call('XTRIM', key, 'MINID', '=', string.format('%.0f', now - policy.ttl))
   end
+end
+
+-- renew lets a stream live for its life and a sixteenth from now on, in ms: the
+-- clock or, where that is ahead of it, the stream's last position. So who
+-- publishes within that sixteenth need not renew it, and nobody shortens it,
+-- whatever the clock does.
+local function renew(key, policy, now, clock_ms)
+  local ahead = now - clock_ms
+  call('PEXPIRE', key, ahead == 0 and policy.lives or string.format('%.0f', ahead + policy.life * 17 / 16))
+end
+
+-- keep renews a stream's life and trims it by age, if either is due, after its
+-- last position became now, in ms. before is the one before, nil for a new
+-- stream. By age a busy stream is trimmed sixteen times per lifetime, a quiet
+-- one at nearly every publish.
+--
+-- That an earlier call renewed the life can be relied upon, because a server
+-- that takes over another's data takes over its library too, and begins with
+-- nothing due.
+local function keep(key, policy, now, before)
+  if before and due[key] and now < due[key] then return end
+  local was = before and millis(before)
+  -- A position of a later time than the one before is the clock's.
+  renew(key, policy, now, was and was >= now and time_ms() or now)
+  local again = now + policy.life / 16
+  if policy.ttl > 0 then
+    local part = math.floor(now * 16 / policy.ttl)
+    if was and part ~= math.floor(was * 16 / policy.ttl) then
+      trim_by_age(key, policy, now)
+    end
+    again = math.min(again, (part + 1) * policy.ttl / 16)
+  end
+  due[key] = again
+end
+
+-- length is a label's, as text: to make that anew costs as much as a command.
+local lengths = {}
+
+local function length(label)
+  if not label then return '0' end
+  local text = lengths[#label]
+  if not text then
+    text = tostring(#label)
+    lengths[#label] = text
+  end
+  return text
 end
 
 -- put appends and announces one event, and returns its position. prev is the
@@ -199,58 +272,68 @@ local function put(key, policy, prev, until_ms, payload, event_id, event_type, t
   if policy.size > 0 then
     -- Redis would begin a stream with sequence 0, and a stream that was deleted
     -- and begun anew within a millisecond would give out a position twice.
-    local entry = {'XADD', key, 'MAXLEN', '=', policy.size, prev and '*' or clock(), 'p', prev or '0-0', 'd', payload}
-    prev = prev or '0-0'
-    if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = string.format('%.0f', until_ms) end
-    if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
-    if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
-    if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
-    if recorded then entry[#entry + 1] = 'r'; entry[#entry + 1] = recorded end
-    position = redis.call(unpack(entry))
-    redis.call('PEXPIRE', key, policy.life)
-    -- By age a busy stream is trimmed sixteen times per lifetime, a quiet one
-    -- at nearly every publish.
-    local now = millis(position)
-    if policy.ttl > 0 and math.floor(now * 16 / policy.ttl) ~= math.floor(millis(prev) * 16 / policy.ttl) then
-      trim_by_age(key, policy, now)
+    local id, p = prev and '*' or clock(), prev or '0-0'
+    if until_ms or event_type or ttl or recorded then
+      local entry = {'XADD', key, 'MAXLEN', policy.maxlen, id, 'p', p, 'd', payload}
+      if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = string.format('%.0f', until_ms) end
+      if event_id then entry[#entry + 1] = 'e'; entry[#entry + 1] = event_id end
+      if event_type then entry[#entry + 1] = 't'; entry[#entry + 1] = event_type end
+      if ttl then entry[#entry + 1] = 'x'; entry[#entry + 1] = ttl end
+      if recorded then entry[#entry + 1] = 'r'; entry[#entry + 1] = recorded end
+      position = call(unpack(entry))
+    elseif event_id then
+      position = call('XADD', key, 'MAXLEN', policy.maxlen, id, 'p', p, 'd', payload, 'e', event_id)
+    else
+      position = call('XADD', key, 'MAXLEN', policy.maxlen, id, 'p', p, 'd', payload)
     end
+    keep(key, policy, millis(position), prev)
+    prev = p
   else
     -- Without history there is no stream to number the event.
     position = clock()
     prev = '-'
   end
-  redis.call(ANNOUNCE, key, '1 ' .. position .. ' ' .. prev .. ' ' .. (ttl or '0') .. ' '
-    .. #(event_id or '') .. ' ' .. #(event_type or '') .. '\n' .. (event_id or '') .. (event_type or '') .. payload)
+  if event_id or event_type or ttl then
+    call(ANNOUNCE, key, '1 ' .. position .. ' ' .. prev .. ' ' .. (ttl or '0') .. ' '
+      .. length(event_id) .. ' ' .. length(event_type) .. '\n' .. (event_id or '') .. (event_type or '') .. payload)
+  else
+    call(ANNOUNCE, key, '1 ' .. position .. ' ' .. prev .. ' 0 0 0\n' .. payload)
+  end
   return position
 end
 
 -- publish <payload> [EVENTID id] [TYPE name] [TTL ms]
 local function publish(keys, args)
-  local channel, policy, wrong = resolve(keys)
+  local policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
   local payload = args[1]
   wrong = bad_payload(payload)
   if wrong then return fail(wrong) end
-  local options = {}
+  local event_id, event_type, ttl
   for i = 2, #args, 2 do
-    local name, value = string.upper(args[i]), args[i + 1]
-    if name ~= 'EVENTID' and name ~= 'TYPE' and name ~= 'TTL' then
+    local name, value, before = args[i], args[i + 1], nil
+    if name ~= 'EVENTID' then name = string.upper(name) end
+    if name == 'EVENTID' then before = event_id
+    elseif name == 'TYPE' then before = event_type
+    elseif name == 'TTL' then before = ttl
+    else
       return fail('unknown option "' .. string.sub(args[i], 1, 64) .. '": allowed are EVENTID id, TYPE name, TTL ms')
     end
     if value == nil then return fail(name .. ' needs a value') end
-    if options[name] then return fail(name .. ' is given twice') end
+    if before then return fail(name .. ' is given twice') end
     if name == 'TTL' then
       -- Fifteen digits stay exact in a Lua number.
       if not string.find(value, '^[1-9]%d*$') or #value > 15 then
         return fail('TTL is a whole number of milliseconds above 0, but it is "' .. string.sub(value, 1, 64) .. '"')
       end
+      ttl = value
     else
       wrong = bad_label(name, value)
       if wrong then return fail(wrong) end
+      if name == 'TYPE' then event_type = value else event_id = value end
     end
-    options[name] = value
   end
-  if options.TYPE and string.sub(options.TYPE, 1, 8) == 'gateway.' then
+  if event_type and string.sub(event_type, 1, 8) == 'gateway.' then
     return fail('TYPE must not begin with gateway., which is reserved')
   end
   local key, prev, last, until_ms = keys[1], nil, nil, nil
@@ -260,22 +343,22 @@ local function publish(keys, args)
     if until_ms and until_ms < time_ms() then until_ms = nil end
   end
   local seen, moving
-  if options.EVENTID then
-    seen = PREFIX .. '.seen:{' .. key .. '}:' .. options.EVENTID
+  if event_id then
+    seen = PREFIX .. '.seen:{' .. key .. '}:' .. event_id
     local first
     first, moving, wrong = recall(seen)
     if wrong then return wrong end
     if first then return first end
     if moving or until_ms then
       local now = time_ms()
-      first = newest_with(key, now - policy.idempotency, function(fields) return field(fields, 'e') == options.EVENTID end)
+      first = newest_with(key, now - policy.idempotency, function(fields) return field(fields, 'e') == event_id end)
       if first then return first[1] end
       if moving then until_ms = math.max(until_ms or 0, now + policy.idempotency) end
     end
   end
-  local position = put(key, policy, prev, until_ms, payload, options.EVENTID, options.TYPE, options.TTL, nil)
+  local position = put(key, policy, prev, until_ms, payload, event_id, event_type, ttl, nil)
   if seen and not moving then
-    redis.call('SET', seen, position, 'PX', policy.idempotency)
+    call('SET', seen, position, 'PX', policy.window)
   end
   return position
 end
@@ -288,11 +371,11 @@ end
 -- when there is a record that the caller has not seen, and that may be this
 -- very message.
 local function record(keys, args)
-  local channel, policy, wrong = resolve(keys)
+  local policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
   wrong = bad_payload(args[1])
   if wrong then return fail(wrong) end
-  if policy.size == 0 then return fail('"' .. channel .. '" has no history to record in') end
+  if policy.size == 0 then return fail('"' .. channel_of(keys[1]) .. '" has no history to record in') end
   if not args[2] or not args[3] or args[3] == '' then
     return fail('a record needs <payload> <last> <recorder>')
   end
@@ -322,9 +405,9 @@ local function record(keys, args)
   end
   position = put(key, policy, prev, until_ms, args[1], nil, nil, nil, args[3])
   if not moving then
-    redis.call('SET', seen, position .. ' ' .. args[3], 'PX', PLAIN_WINDOW)
+    call('SET', seen, position .. ' ' .. args[3], 'PX', PLAIN_WINDOW)
   end
-  redis.call('PUBLISH', PREFIX .. '.recorded', position .. ' ' .. args[3] .. ' ' .. digest .. ' ' .. channel)
+  call('PUBLISH', PREFIX .. '.recorded', position .. ' ' .. args[3] .. ' ' .. digest .. ' ' .. channel_of(key))
   return {1, position}
 end
 
@@ -334,26 +417,27 @@ end
 -- with renew it is not created. Renews the key's life and trims by age. '-'
 -- where there is no history or no stream.
 local function open(keys, args)
-  local channel, policy, wrong = resolve(keys)
+  local policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
   if policy.size == 0 then return '-' end
   local key = keys[1]
   local position = top(key)
+  if not position and args[1] == 'renew' then return '-' end
+  local now = time_ms()
   if position then
-    trim_by_age(key, policy, time_ms())
-  elseif args[1] == 'renew' then
-    return '-'
+    trim_by_age(key, policy, now)
   else
-    position = redis.call('XADD', key, clock(), 'g', '')
-    redis.call('XDEL', key, position)
+    position = call('XADD', key, clock(), 'g', '')
+    call('XDEL', key, position)
   end
-  redis.call('PEXPIRE', key, policy.life)
+  renew(key, policy, math.max(now, millis(position)), now)
   return position
 end
 
 -- last
 -- Returns the channel's last position, or '-' where there is no stream.
 local function last(keys)
+  call = redis.call
   if #keys ~= 1 then return fail('exactly one key is needed') end
   return (top(keys[1])) or '-'
 end
@@ -370,7 +454,7 @@ local FUTURE = 24 * 3600 * 1000
 -- milliseconds by this server's clock may have followed the loss also where it
 -- lies before after: younger, if above 0, moves after to before it.
 local function lost(keys, args)
-  local _, policy, wrong = resolve(keys)
+  local policy, wrong = resolve(keys)
   if wrong then return fail(wrong) end
   local key, position, after = keys[1], args[1] or '', args[2] or ''
   if not parts(position) or not parts(after) or not less(after, position) then
@@ -385,23 +469,23 @@ local function lost(keys, args)
   end
   local since = string.format('%.0f-0', math.max(0, now - younger))
   if younger > 0 and less(since, after) then after = since end
-  for _, entry in ipairs(redis.call('XRANGE', key, '(' .. position, '+')) do
+  for _, entry in ipairs(call('XRANGE', key, '(' .. position, '+')) do
     local upto, from = field(entry[2], 'l'), field(entry[2], 'f')
     if upto and not less(upto, position) and not less(after, from) then return entry[1] end
   end
-  if after ~= '0-0' and redis.call('XRANGE', key, position, position)[1] then return '' end
+  if after ~= '0-0' and call('XRANGE', key, position, position)[1] then return '' end
   local prev, fields = top(key)
   local id = prev and less(position, prev) and prev or position
   local ms, seq = parts(id)
   local entry = clock()
   if not less(id, entry) then entry = string.format('%.0f-%.0f', ms, seq + 1) end
-  local add = {'XADD', key, 'MAXLEN', '=', policy.size, entry, 'p', prev or '0-0', 'l', position}
+  local add = {'XADD', key, 'MAXLEN', policy.maxlen, entry, 'p', prev or '0-0', 'l', position}
   local until_ms = carried(fields)
   if until_ms and until_ms > now then add[#add + 1] = 'm'; add[#add + 1] = string.format('%.0f', until_ms) end
   add[#add + 1] = 'f'; add[#add + 1] = after
-  redis.call(unpack(add))
-  redis.call('PEXPIRE', key, policy.life)
-  redis.call(ANNOUNCE, key, 'lost ' .. entry .. ' ' .. (prev or '0-0') .. ' ' .. position .. ' ' .. after .. '\n')
+  call(unpack(add))
+  renew(key, policy, millis(entry), now)
+  call(ANNOUNCE, key, 'lost ' .. entry .. ' ' .. (prev or '0-0') .. ' ' .. position .. ' ' .. after .. '\n')
   return entry
 end
 
@@ -409,12 +493,13 @@ end
 -- Renews the replica's lease in the set of live replicas and returns the Redis
 -- time in milliseconds and the live ones. Redis' clock is the only one used.
 local function join(keys, args)
+  call = redis.call
   local now = time_ms()
   if args[3] then
-    redis.call('ZREM', keys[1], args[1])
+    call('ZREM', keys[1], args[1])
   else
-    redis.call('ZADD', keys[1], string.format('%.0f', now + args[2]), args[1])
+    call('ZADD', keys[1], string.format('%.0f', now + args[2]), args[1])
   end
-  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('(%.0f', now))
-  return {string.format('%.0f', now), unpack(redis.call('ZRANGE', keys[1], 0, -1))}
+  call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('(%.0f', now))
+  return {string.format('%.0f', now), unpack(call('ZRANGE', keys[1], 0, -1))}
 end

@@ -69,9 +69,11 @@ func newLibrary(prefix string, maxPayload int, policies channels.Policies, annou
 	fmt.Fprintf(&b, "local PLAIN_WINDOW = %d\n", plainWindow.Milliseconds())
 	b.WriteString("local POLICIES = {\n")
 	for _, p := range policies {
-		fmt.Fprintf(&b, "  {pattern = %s, size = %d, ttl = %d, life = %d, idempotency = %d},\n",
-			luaString(luaPattern(p.Pattern)), p.HistorySize, p.HistoryTTL.Milliseconds(),
-			max(keyLife, p.HistoryTTL).Milliseconds(), p.IdempotencyWindow.Milliseconds())
+		life := max(keyLife, p.HistoryTTL).Milliseconds()
+		fmt.Fprintf(&b, "  {pattern = %s, size = %d, ttl = %d, life = %d, idempotency = %d, ",
+			luaString(luaPattern(p.Pattern)), p.HistorySize, p.HistoryTTL.Milliseconds(), life, p.IdempotencyWindow.Milliseconds())
+		// As arguments of commands, numbers are cheaper as text.
+		fmt.Fprintf(&b, "maxlen = '%d', lives = '%d', window = '%d'},\n", p.HistorySize, life+life/16, p.IdempotencyWindow.Milliseconds())
 	}
 	b.WriteString("}\n")
 	b.WriteString(source)

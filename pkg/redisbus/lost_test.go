@@ -62,9 +62,7 @@ func TestLossOfAWholeStreamIsRecorded(t *testing.T) {
 	if !mark.Prev.IsZero() || !upto.Less(mark.Position) {
 		t.Errorf("recorded is %+v", mark)
 	}
-	if ttl := s.mini.TTL("gw:orders"); ttl != 24*time.Hour {
-		t.Errorf("the stream lives for %v, want 24h", ttl)
-	}
+	s.wantLife("orders", 24*time.Hour)
 }
 
 // What is younger than the replica's knowledge of the channel may have followed

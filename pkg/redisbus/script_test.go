@@ -59,6 +59,14 @@ func (s *scripts) stream(channel string) []channels.Event {
 	return events(entries)
 }
 
+// wantLife checks that a stream outlives what is promised, and not by much.
+func (s *scripts) wantLife(channel string, promised time.Duration) {
+	s.t.Helper()
+	if ttl := s.mini.TTL("gw:" + channel); ttl < promised || ttl > promised+90*time.Minute {
+		s.t.Errorf("the stream lives for %v, want %v and up to a sixteenth of a day more", ttl, promised)
+	}
+}
+
 // hear subscribes and returns what comes.
 func (s *scripts) hear(names ...string) <-chan *redis.Message {
 	s.t.Helper()
@@ -110,9 +118,7 @@ func TestScriptPublish(t *testing.T) {
 	if ttl := s.mini.TTL("gw.seen:{gw:orders}:id 7"); ttl != 5*time.Minute {
 		t.Errorf("event ids are remembered for %v, want 5m", ttl)
 	}
-	if ttl := s.mini.TTL("gw:orders"); ttl != 24*time.Hour {
-		t.Errorf("the stream lives for %v, want 24h", ttl)
-	}
+	s.wantLife("orders", 24*time.Hour)
 	// An id that looks like the mark of a plain payload does not touch it.
 	s.mustRun(fnRecord, "gw:orders", "plain", "", "me")
 	announced()
@@ -176,11 +182,34 @@ func TestScriptOpen(t *testing.T) {
 	}
 	s.mini.SetTTL("gw:orders", time.Minute)
 	s.mustRun(fnOpen, "gw:orders")
-	if ttl := s.mini.TTL("gw:orders"); ttl != 24*time.Hour {
-		t.Errorf("opening renews the stream's life to %v", ttl)
-	}
+	s.wantLife("orders", 24*time.Hour)
 	if got := s.mustRun(fnOpen, "gw:status:a"); got != "-" || s.mini.Exists("gw:status:a") {
 		t.Errorf("without history opened at %v", got)
+	}
+}
+
+// Where the last position is ahead of the clock, the stream's life is counted
+// from the position: as long as positions do not move on, nothing renews it.
+func TestScriptCountsLifeFromThePosition(t *testing.T) {
+	t.Parallel()
+	s := newScripts(t)
+	now := time.Now().Truncate(time.Second)
+	s.mini.SetTime(now)
+	one := s.publish("orders", "x")
+	s.wantLife("orders", 24*time.Hour)
+	s.mini.SetTime(now.Add(-10 * time.Hour))
+	for what, do := range map[string]func(){
+		"publishing": func() { s.publish("orders", "y") },
+		"opening":    func() { s.mustRun(fnOpen, "gw:orders") },
+		"recording":  func() { s.mustRun(fnRecord, "gw:orders", "z", "", "me") },
+		"a loss": func() {
+			s.lost("orders", channels.Loss{After: one, Upto: channels.Position{Millis: one.Millis, Seq: 1 << 20}})
+		},
+	} {
+		t.Log(what)
+		s.mini.SetTTL("gw:orders", time.Minute)
+		do()
+		s.wantLife("orders", 34*time.Hour)
 	}
 }
 

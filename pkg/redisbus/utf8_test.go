@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -18,6 +19,11 @@ func FuzzUTF8(f *testing.F) {
 		"\xe1\xc3\xa9\x80", "\xe2\xe2\x82\xac\x82\xac", "\xf0\xc3\xa9\x9f\x98", // sequences within sequences
 	} {
 		f.Add(s)
+		// Behind so many characters that they are no longer looked at one by one.
+		for _, many := range []string{"ä", "\u20ac", "\U0001f600", "a\u00e9\ud55c"} {
+			f.Add(strings.Repeat(many, 70) + s)
+			f.Add(strings.Repeat(many, 65) + s + many)
+		}
 	}
 	s := newScripts(f)
 	f.Fuzz(func(t *testing.T, text string) {
