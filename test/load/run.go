@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"time"
 )
@@ -48,6 +49,7 @@ type Result struct {
 
 	Before, Idle, End   Usage         // of the server: before the streams, with them at rest, at the end
 	ServerCPU, RedisCPU time.Duration // while events were published and delivered
+	OwnCPU              time.Duration // of this process, likewise
 }
 
 // RSSPerStream is how many bytes of the server one stream takes at rest.
@@ -156,8 +158,7 @@ type run struct {
 }
 
 // look reads the usage of the server and, where asked for, of Redis.
-func (r *run) look(server, redis *Usage) error {
-	var err error
+func (r *run) look(server, redis *Usage) (err error) {
 	if r.plan.Server != 0 {
 		if *server, err = ReadUsage(r.plan.Server); err != nil {
 			return err
@@ -180,6 +181,10 @@ func (r *run) publish(ctx context.Context, names []string) error {
 	if err := r.look(&server, &redis); err != nil {
 		return err
 	}
+	own, err := ReadUsage(os.Getpid())
+	if err != nil {
+		return err
+	}
 	begin := time.Now()
 	switch {
 	case r.plan.Storm:
@@ -200,6 +205,11 @@ func (r *run) publish(ctx context.Context, names []string) error {
 	if err := r.look(&r.End, &redisEnd); err != nil {
 		return err
 	}
+	ownEnd, err := ReadUsage(os.Getpid())
+	if err != nil {
+		return err
+	}
+	r.OwnCPU = ownEnd.CPU - own.CPU
 	r.ServerCPU, r.RedisCPU = r.End.CPU-server.CPU, redisEnd.CPU-redis.CPU
 	var first error
 	if r.Refused, first = r.publisher.Errors(); first != nil {

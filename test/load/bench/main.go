@@ -82,6 +82,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			r.outcomes = append(r.outcomes, &outcome{scenario: s})
 		}
 	}
+	if len(r.outcomes) == 0 {
+		return fmt.Errorf("no scenario has %q in its title", o.only)
+	}
 	for round := range o.rounds {
 		for _, next := range r.outcomes {
 			for turn := range sides {

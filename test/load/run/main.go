@@ -77,6 +77,9 @@ func show(out io.Writer, r *load.Result) error {
 	if r.RedisCPU > 0 {
 		line("redis CPU", "%v, %v per event", r.RedisCPU, r.RedisCPUPerEvent())
 	}
+	if r.OwnCPU > 0 {
+		line("own CPU", "%v", r.OwnCPU)
+	}
 	if r.Back.Count() > 0 {
 		line("caught up", "%d, p50 %v, all %v", r.CaughtUp, r.Back.Quantile(0.5), r.Back.Max())
 	}
