@@ -27,7 +27,7 @@ type ClientOptions struct {
 type Tally struct {
 	Streaming int // connections with a response now
 	Failed    int // streams that were given up
-	Closed    int // responses that the server ended, or that broke
+	Closed    int // responses that the server ended, or that broke; the streams came back
 	CaughtUp  int // streams that had everything again after Drop
 
 	Delivered  uint64 // events that had not come before

@@ -13,8 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// attempts is how often a stream is tried before it is given up.
-const attempts = 5
+const (
+	// attempts is how often a stream is opened before it is given up; Drop begins
+	// anew.
+	attempts = 5
+	// retryAfter is how long it waits before the next.
+	retryAfter = 200 * time.Millisecond
+)
 
 // Client holds the streams. One goroutine on a thread of its own reads all of
 // them; the methods ask it. Safe for concurrent use, but not after Close.
@@ -33,6 +38,7 @@ type Client struct {
 	// Owned by the loop.
 	streams []stream
 	queue   []int32 // to be opened
+	later   []retry // likewise, in the order of their time
 	opening map[int32]int64
 	current *stream // that is being read
 	read    int64   // when
@@ -56,6 +62,12 @@ type stream struct {
 	target   uint64 // the event it has to see to be caught up
 }
 
+// retry is a stream that waits for its next attempt.
+type retry struct {
+	stream int32
+	at     int64
+}
+
 type streamState uint8
 
 const (
@@ -63,6 +75,7 @@ const (
 	stateConnecting
 	stateAsked
 	stateStreaming
+	stateFailed // given up
 )
 
 // NewClient starts a client without connections.
@@ -167,7 +180,11 @@ func (c *Client) loop() {
 	events := make([]unix.EpollEvent, 512)
 	for !c.closing {
 		c.openSome()
-		n, err := unix.EpollWait(c.epoll, events, 100)
+		timeout := 100
+		if len(c.later) > 0 {
+			timeout = 5
+		}
+		n, err := unix.EpollWait(c.epoll, events, timeout)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			panic(err) // the set is ours
 		}
@@ -216,6 +233,7 @@ func (c *Client) watch(op, fd int, events uint32, i int32) error {
 }
 
 func (c *Client) openAll() {
+	c.queue, c.later = c.queue[:0], c.later[:0]
 	for i := range c.streams {
 		if c.streams[i].state == stateClosed {
 			c.queue = append(c.queue, int32(i))
@@ -225,9 +243,9 @@ func (c *Client) openAll() {
 
 func (c *Client) dropAll() {
 	c.dropped = c.ledger.now()
+	c.caughtUp.Store(0)
 	for i := range c.streams {
-		s := &c.streams[i]
-		if s.state == stateStreaming {
+		if s := &c.streams[i]; s.state != stateFailed {
 			c.close(int32(i), s)
 			s.behind, s.attempts = true, 0
 		}
@@ -236,7 +254,13 @@ func (c *Client) dropAll() {
 }
 
 func (c *Client) openSome() {
-	n := 0
+	n, now := 0, c.ledger.now()
+	for n < len(c.later) && c.later[n].at <= now {
+		c.queue = append(c.queue, c.later[n].stream)
+		n++
+	}
+	c.later = slices.Delete(c.later, 0, n)
+	n = 0
 	for n < len(c.queue) && len(c.opening) < c.options.InFlight {
 		i := c.queue[n]
 		n++
@@ -277,7 +301,7 @@ func (c *Client) expire() {
 func (c *Client) ready(i int32, s *stream) {
 	var err error
 	switch s.state {
-	case stateClosed: // by what came before it in the same list of events
+	case stateClosed, stateFailed: // by what came before it in the same list of events
 	case stateConnecting:
 		err = c.ask(i, s)
 	default:
@@ -325,7 +349,7 @@ func (c *Client) take(i int32, s *stream) error {
 		delete(c.opening, i)
 		s.state = stateStreaming
 		c.streaming.Add(1)
-		if s.behind {
+		if s.behind && s.farewell == "" {
 			s.target = c.ledger.sent[s.channel].Load()
 			c.catch(s)
 		}
@@ -384,24 +408,24 @@ func (c *Client) close(i int32, s *stream) {
 	s.fd, s.state = -1, stateClosed
 }
 
-// broken ends a connection that failed or was ended. One that never streamed,
-// or has not caught up, is tried again; any other stays away, so that it is
-// seen.
+// broken ends a connection that failed or was ended, and opens the stream again
+// after a while, as an EventSource does.
 func (c *Client) broken(i int32, s *stream, why error) {
+	if s.farewell != "" {
+		why = fmt.Errorf("the server said%s", s.farewell)
+		s.farewell = ""
+	}
 	if c.tally.Err == nil {
 		c.tally.Err = why
 	}
-	streamed := s.state == stateStreaming
-	c.close(i, s)
-	if streamed {
+	if s.state == stateStreaming {
 		c.tally.Closed++
-		if !s.behind {
-			return
-		}
 	}
+	c.close(i, s)
 	if s.attempts++; s.attempts < attempts {
-		c.queue = append(c.queue, i)
+		c.later = append(c.later, retry{i, c.ledger.now() + int64(retryAfter)})
 		return
 	}
+	s.state = stateFailed
 	c.failed.Add(1)
 }

@@ -167,10 +167,17 @@ func TestClientComesBackWithTheLastID(t *testing.T) {
 func TestClientSeesStreamsThatEnd(t *testing.T) {
 	f := &feed{}
 	c := startFeed(t, f, 4)
+	one := f.publish(1)
+	f.send("b", one+"event: gateway.close\ndata: {\"reason\":\"unavailable\"}\n\n")
 	f.send("b", "")
-	got := await(t, c, "ended", func(tally Tally) bool { return tally.Closed == 2 })
-	if got.Streaming != 2 || got.Err == nil {
+	got := await(t, c, "back", func(tally Tally) bool { return tally.Closed == 2 && tally.Streaming == 4 })
+	if got.Delivered != 2 || got.Failed != 0 || got.Err == nil || !strings.Contains(got.Err.Error(), "unavailable") {
 		t.Errorf("%+v", got)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ids := strings.Join(f.lastIDs, ""); ids != "11" {
+		t.Errorf("came back with %q", ids)
 	}
 }
 

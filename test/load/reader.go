@@ -14,6 +14,10 @@ type reader struct {
 	marker Marker
 	marked bool
 	gap    bool
+	closes bool
+
+	// farewell is what the server said before it ended the response, if it did.
+	farewell string
 
 	lastID []byte // of the last whole event that had one
 }
@@ -74,6 +78,7 @@ var (
 	fieldID   = []byte("id:")
 	fieldData = []byte("data:")
 	gapEvent  = []byte("event: gateway.gap")
+	endEvent  = []byte("event: gateway.close")
 )
 
 func (r *reader) readLine(line []byte, to sink) {
@@ -84,10 +89,15 @@ func (r *reader) readLine(line []byte, to sink) {
 		if m, ok := findMarker(line); ok {
 			r.marker, r.marked = m, true
 		}
+		if r.closes {
+			r.farewell = string(line[len(fieldData):])
+		}
 	case bytes.HasPrefix(line, fieldID):
 		r.id = append(r.id[:0], bytes.TrimPrefix(line[len(fieldID):], []byte(" "))...)
 	case bytes.Equal(line, gapEvent):
 		r.gap = true
+	case bytes.Equal(line, endEvent):
+		r.closes = true
 	}
 }
 

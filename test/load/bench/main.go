@@ -125,6 +125,9 @@ func (o options) one(ctx context.Context, out io.Writer, to *outcome, s side) er
 		}
 		fmt.Fprintf(out, " %s %s", f.name, strings.TrimSpace(number(f.of(result))+" "+f.unit))
 	}
+	if result.Closed > 0 {
+		fmt.Fprintf(out, ", %d streams ended early: %v", result.Closed, result.Err)
+	}
 	fmt.Fprintln(out)
 	return nil
 }

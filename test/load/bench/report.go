@@ -56,16 +56,18 @@ func (r *report) markdown() (string, error) {
 
 // verdict says what a server did wrong, over all measurements.
 func (r *report) verdict(s side) string {
+	var closed int
 	var deliveries, lost, repeated, disordered uint64
 	for _, o := range r.outcomes {
 		l, t, d := o.wrong(s)
 		lost, repeated, disordered = lost+l, repeated+t, disordered+d
 		for _, result := range o.results[s] {
 			deliveries += result.Delivered
+			closed += result.Closed
 		}
 	}
-	return fmt.Sprintf("%s deliveries, %s lost, %s twice, %s out of order",
-		count(int(deliveries)), count(int(lost)), count(int(repeated)), count(int(disordered)))
+	return fmt.Sprintf("%s deliveries, %s lost, %s twice, %s out of order, %s streams ended early",
+		count(int(deliveries)), count(int(lost)), count(int(repeated)), count(int(disordered)), count(closed))
 }
 
 // correct is an error unless the gateway delivered everything once, in order.
