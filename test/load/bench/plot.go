@@ -17,6 +17,7 @@ const (
 	rowHeight  = 62
 	titleSpace = 78
 	groupSpace = 34
+	plotFoot   = 12
 )
 
 // The plot brings its own background, so it can be read on any page; it follows
@@ -58,9 +59,9 @@ func plot(outcomes []*outcome) []byte {
 		}
 	}
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", plotWidth, y, plotWidth, y)
+	fmt.Fprintf(&out, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n", plotWidth, y+plotFoot, plotWidth, y+plotFoot)
 	fmt.Fprintf(&out, "<title>The gateway and a plain server of net/http and go-redis</title>\n<style>%s</style>\n", plotStyle)
-	fmt.Fprintf(&out, "<rect class=\"back\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n", plotWidth, y)
+	fmt.Fprintf(&out, "<rect class=\"back\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n", plotWidth, y+plotFoot)
 	write(&out, plotMargin, 34, "title", "The gateway and a plain server, on one machine in one sitting")
 	for i, s := range []side{gateway, baseline} {
 		x := plotMargin + i*110
