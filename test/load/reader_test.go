@@ -147,3 +147,25 @@ func FuzzReader(f *testing.F) {
 		}
 	})
 }
+
+// What reading costs bounds what can be measured.
+func BenchmarkReader(b *testing.B) {
+	var r reader
+	if err := r.feed([]byte("HTTP/1.1 200 OK\r\n\r\n"), discard{}); err != nil {
+		b.Fatal(err)
+	}
+	event := "id: 1hdj8BXHNtKuf3580AA\nevent: load\ndata: " + string(Marker{Run: 1 << 60, Channel: 1, Seq: 1 << 20, Sent: 1 << 40}.AppendPayload(nil, 200)) + "\n\n"
+	b.SetBytes(int64(len(event)))
+	b.ReportAllocs()
+	bytes := []byte(event)
+	for b.Loop() {
+		if err := r.feed(bytes, discard{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+type discard struct{}
+
+func (discard) event(Marker) {}
+func (discard) gap()         {}
