@@ -5,6 +5,9 @@ FUZZTIME    ?= 10s
 SEED        ?= 0
 TIME        ?= 5m
 TOPOLOGY    ?= all
+BENCH_SCALE ?= 1
+BENCH_OUT   ?= docs/benchmarks
+BENCH_FLAGS ?=
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 # npm packages may bring Go files along, which are not ours.
@@ -49,6 +52,11 @@ integration: deps ## tests of the built gateway against a real Redis only
 chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
 	go test -race -count=1 -timeout 0 -v ./test/integration/chaos -run '^TestChaos$$' \
 		-args -chaos.seed=$(SEED) -chaos.time=$(TIME) -chaos.topology=$(TOPOLOGY)
+
+.PHONY: bench
+bench: deps build ## measure the gateway beside a plain server, in about 5 minutes, with BENCH_SCALE (1) times the streams
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/baseline ./test/load/baseline
+	go run ./test/load/bench -scale $(BENCH_SCALE) -out $(BENCH_OUT) -packages ./pkg/channels,./pkg/sse $(BENCH_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)

@@ -25,6 +25,10 @@ var forbidden = []struct{ pkg, dependency, why string }{
 	{"pkg/retry", "realtime-gateway", "a schedule does not know its callers"},
 	{"internal/auth", "github.com/labstack/echo", "the router is to be replaced in one folder"},
 	{"internal/config", "realtime-gateway/pkg/redisbus", "reading settings starts nothing"},
+	{"test/load", "realtime-gateway/pkg", "who measures knows the documented contract alone"},
+	{"test/load", "realtime-gateway/internal", "who measures knows the documented contract alone"},
+	{"test/load/baseline", "realtime-gateway/pkg", "what the gateway is compared with has nothing of it"},
+	{"test/load/baseline", "realtime-gateway/internal", "what the gateway is compared with has nothing of it"},
 	{"internal/telemetry", "github.com/labstack/echo", "the router is to be replaced in one folder"},
 }
 

@@ -103,6 +103,9 @@ func directly(addr string) *redis.Options {
 // URL is what a gateway gets as --redis-url.
 func (r *Redis) URL() string { return "redis://" + r.Addr + "/0" }
 
+// PID is the process's id, for who looks at what it takes of the machine.
+func (r *Redis) PID() int { return r.proc.PID() }
+
 // Client is DB, as all kinds of Redis have it.
 func (r *Redis) Client() redis.UniversalClient { return r.DB }
 
