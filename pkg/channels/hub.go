@@ -109,6 +109,7 @@ func (h *Hub) stop() {
 		if t.linger != nil {
 			t.linger.Stop()
 		}
+		t.endWindow()
 		t.mu.Unlock()
 	}
 }
@@ -172,7 +173,7 @@ func (h *Hub) add(w Waker, r Request, p *Policy) *subscription {
 	defer h.mu.Unlock()
 	t, ok := h.topics[r.Channel]
 	if !ok {
-		t = &topic{hub: h, channel: r.Channel, policy: p}
+		t = &topic{hub: h, channel: r.Channel, policy: p, window: newWindow(p)}
 		h.topics[r.Channel] = t
 		h.broker.Subscribe(r.Channel, !p.History())
 	}
@@ -217,6 +218,7 @@ func (h *Hub) drop(t *topic) {
 		return
 	}
 	t.heard = false
+	t.endWindow()
 	delete(h.topics, t.channel)
 	h.broker.Unsubscribe(t.channel, !t.policy.History())
 }

@@ -47,6 +47,7 @@ type subscription struct {
 	told     *Loss    // of what Redis lost, the last that was given
 	skipped  bool     // events after pos are lost, and the gap for them comes later
 	read     Position // of the last event that came from a page
+	final    bool     // it ends: nothing is held back from it any more
 }
 
 // take appends what is ready to out, as long as there is room. Called
@@ -107,7 +108,7 @@ func (s *subscription) start(now time.Time) bool {
 	s.stage, s.pos = replaying, t.log.end
 	switch {
 	case !t.policy.History():
-		s.stage, s.index, s.caughtUp = following, t.log.next(), true
+		s.stage, s.index, s.caughtUp = following, t.visible(), true
 	case s.begin.Resume != nil:
 		s.pos = *s.begin.Resume
 	case s.begin.Unreadable:
@@ -201,7 +202,7 @@ func (s *subscription) place() bool {
 func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([]Delivery, error) {
 	t := s.topic
 	size := int64(t.policy.BufferSize)
-	switch lag := t.log.next() - s.index; {
+	switch lag := s.lag(); {
 	case t.policy.OnFull == CatchUp || !s.caughtUp && t.policy.History():
 		if s.index < t.log.first {
 			s.stage = replaying
@@ -214,21 +215,22 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 		keep := s.kept
 		if keep == nil {
 			from := s.index - t.log.first
-			keep = t.log.entries[from:min(from+size, int64(len(t.log.entries)))]
+			keep = t.log.entries[from:min(from+size, t.visible()-t.log.first)]
 		}
 		for _, e := range keep {
 			out = s.give(now, at, e, out, r)
 		}
 		s.kept = nil
-		s.drop(t.log.next())
+		s.drop(t.visible())
 	default:
-		s.drop(max(t.log.next()-size, t.log.first))
+		s.drop(t.newest(size))
 	}
-	for s.index < t.log.next() && r.left() {
+	end := s.visible()
+	for s.index < end && r.left() {
 		out = s.give(now, at, t.log.at(s.index), out, r)
 		s.index++
 	}
-	if s.index == t.log.next() {
+	if s.index >= end {
 		s.caughtUp = true
 		out = s.giveGap(at, out)
 	}
@@ -257,7 +259,7 @@ func (s *subscription) keepOldest(index int64) {
 		return
 	}
 	from := s.index - t.log.first
-	to := min(from+int64(t.policy.BufferSize), int64(len(t.log.entries)))
+	to := min(from+int64(t.policy.BufferSize), t.visible()-t.log.first)
 	s.kept = append([]*Entry(nil), t.log.entries[from:to]...)
 }
 
@@ -268,6 +270,9 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		// Who comes back gets the same from every replica: what Redis has. Who was
 		// here gets what this replica still has.
 		s.skipped = true
+		return out
+	case e.superseded(s.caughtUp):
+		s.seq = e.seq // its position passes with that of the next
 		return out
 	case s.ahead(e):
 		// It came here with what another replica had delivered, or Redis has lost
