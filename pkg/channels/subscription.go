@@ -47,6 +47,7 @@ type subscription struct {
 	told     *Loss    // of what Redis lost, the last that was given
 	skipped  bool     // events after pos are lost, and the gap for them comes later
 	read     Position // of the last event that came from a page
+	due      int64    // the log's end when it began to follow
 	final    bool     // it ends: nothing is held back from it any more
 }
 
@@ -178,7 +179,7 @@ func (s *subscription) place() bool {
 			index--
 		}
 	}
-	s.stage, s.index, s.seq = following, index, t.log.seqBefore(index)
+	s.stage, s.index, s.seq, s.due = following, index, t.log.seqBefore(index), t.log.next()
 	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
 		h(FromLog)
 	}
@@ -231,7 +232,7 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 		s.index++
 	}
 	if s.index >= end {
-		s.caughtUp = true
+		s.caughtUp = s.caughtUp || s.index >= s.due
 		out = s.giveGap(at, out)
 	}
 	return out, nil
