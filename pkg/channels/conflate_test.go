@@ -581,6 +581,100 @@ func proveConflated(published, given []string) (problems []string) {
 	return problems
 }
 
+// TestConflateCounts plays random histories in which slow clients drop events:
+// the gaps' counts are exactly of what a client that keeps up is given.
+func TestConflateCounts(t *testing.T) {
+	seeds := 200
+	if testing.Short() || quick {
+		seeds = 30
+	}
+	for range seeds {
+		seed := rand.Uint64()
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { runCounts(t, seed) }) {
+			return
+		}
+	}
+}
+
+func runCounts(t *testing.T, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 2))
+	p := Policy{BufferSize: 1 + rng.IntN(12), OnFull: []OnFull{DropOldest, DropNewest}[rng.IntN(2)]}
+	if rng.IntN(2) == 0 {
+		p.HistorySize, p.HistoryTTL = 40, time.Hour // that decides the log's length
+	}
+	conflation(t, p, func(t *testing.T, s *store, a, _ *replica) {
+		s.size = 1000 // nothing is trimmed
+		type slow struct {
+			*client
+			from  int // of what the quick client was given
+			start Position
+			got   []Delivery
+		}
+		quickly := a.connect(t, Request{Channel: "x"})
+		var all []Delivery
+		read := func(c *client, limit int, list []Delivery) []Delivery {
+			list, err := c.sub.Next(time.Now(), list, limit, 1<<20)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return list
+		}
+		connect := func() *slow {
+			c := &slow{client: a.connect(t, Request{Channel: "x"}), from: len(all)}
+			c.start, _ = c.sub.Started(0)
+			c.got = read(c.client, 1, nil) // nothing, but now it has caught up
+			return c
+		}
+		clients := []*slow{connect()}
+		for n := range 400 {
+			switch rng.IntN(20) {
+			default:
+				s.publish("x", fmt.Sprintf("%d:%d", rng.IntN(1+rng.IntN(8)), n))
+			case 0, 1:
+				s.publish("x", fmt.Sprint(n))
+			case 2, 3:
+				time.Sleep(time.Duration(rng.IntN(150)) * time.Millisecond)
+			case 4:
+				c := clients[rng.IntN(len(clients))]
+				c.got = read(c.client, 1+rng.IntN(10), c.got)
+			case 5:
+				if len(clients) < 5 {
+					clients = append(clients, connect())
+				}
+			}
+			synctest.Wait()
+			all = read(quickly, 1000, all)
+		}
+		windowPasses()
+		windowPasses()
+		all = read(quickly, 1000, all)
+		for i, c := range clients {
+			for more := -1; more != len(c.got); {
+				more = len(c.got)
+				c.got = read(c.client, 1000, c.got)
+			}
+			rest := all[c.from:]
+			for p.History() && len(rest) > 0 && !c.start.Less(rest[0].Entry.Position) {
+				rest = rest[1:]
+			}
+			for _, d := range c.got {
+				switch {
+				case d.Gap != nil && d.Gap.Reason == GapDropped && d.Gap.Count <= int64(len(rest)):
+					rest = rest[d.Gap.Count:]
+				case d.Gap == nil && len(rest) > 0 && rest[0].Entry == d.Entry:
+					rest = rest[1:]
+				default:
+					t.Fatalf("seed %d, client %d of %d, %+v: got %q of %q, with %d left", seed, i, len(clients), p,
+						(&client{sub: c.sub}).texts(c.got), quickly.texts(all), len(rest))
+				}
+			}
+			if len(rest) > 0 {
+				t.Errorf("seed %d, client %d: %d events neither came nor were counted", seed, i, len(rest))
+			}
+		}
+	})
+}
+
 func TestMemberAt(t *testing.T) {
 	const object = `{"channel":"c","data":{"id":"a\"b","n":1.50,"ok":true,"no":false,"null":null,"list":[{"id":1}],"o":{"id":"deep","":{"x":2}},` +
 		`"twice":1,"twice":2,"es\u0063aped":3},"type":"t","data.id":"flat"}`

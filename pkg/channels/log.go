@@ -28,7 +28,8 @@ type Encoded struct {
 	// Body on it is what every connection gets.
 	Frame []byte
 	Body  int
-	// JSON is the event's object, a part of Frame.
+	// JSON is the event's object, a part of Frame: valid and compact, where the
+	// channel is conflated.
 	JSON []byte
 }
 

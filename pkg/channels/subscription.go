@@ -110,6 +110,7 @@ func (s *subscription) start(now time.Time) bool {
 	switch {
 	case !t.policy.History():
 		s.stage, s.index, s.caughtUp = following, t.visible(), true
+		s.seq = t.log.seqBefore(s.index)
 	case s.begin.Resume != nil:
 		s.pos = *s.begin.Resume
 	case s.begin.Unreadable:
@@ -212,11 +213,11 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 	case lag <= size && s.index >= t.log.first && s.kept == nil:
 	case t.policy.OnFull == Disconnect:
 		return out, ErrSlow
-	case t.policy.OnFull == DropNewest:
+	case t.policy.OnFull == DropNewest && (s.kept != nil || s.index >= t.log.first):
 		keep := s.kept
 		if keep == nil {
 			from := s.index - t.log.first
-			keep = t.log.entries[from:min(from+size, t.visible()-t.log.first)]
+			keep = t.log.entries[from:min(from+size, int64(len(t.log.entries)))]
 		}
 		for _, e := range keep {
 			out = s.give(now, at, e, out, r)
