@@ -48,7 +48,17 @@ func TestFileErrors(t *testing.T) {
 		{"duration", "channels:\n- pattern: a\n  maxAge: 10", `maxAge in gateway.yaml:3 is "10": allowed is a duration from 0s to 366d`},
 		{"microseconds", "channels:\n- pattern: a\n  maxAge: 10us", `maxAge in gateway.yaml:3 is "10us": allowed is a duration`},
 		{"choice", "channels:\n- pattern: a\n  onFull: drop", `onFull in gateway.yaml:3 is "drop": allowed is drop-oldest, drop-newest, disconnect or catch-up`},
-		{"conflate", "channels:\n- pattern: a\n  conflate: {by: data.id, window: 100ms}", "config: conflate in gateway.yaml:3 is not available in this version"},
+		{"conflate is text", "channels:\n- pattern: a\n  conflate: data.id", "config: conflate in gateway.yaml:3 is a single value: allowed is a mapping with by and window, such as {by: data.id, window: 100ms}"},
+		{"conflate is empty", "channels:\n- pattern: a\n  conflate:", "conflate in gateway.yaml:3 is empty: allowed is a mapping"},
+		{"conflate without window", "channels:\n- pattern: a\n  conflate: {by: data.id}", "conflate in gateway.yaml:3 has no window: allowed is a mapping"},
+		{"conflate without key", "channels:\n- pattern: a\n  conflate: {window: 1s}", "conflate in gateway.yaml:3 has no by: allowed is a mapping"},
+		{"conflate by nothing", "channels:\n- pattern: a\n  conflate: {by: data..id, window: 1s}", `conflate.by in gateway.yaml:3 is "data..id": allowed is names of nested members`},
+		{"conflate by a list", "channels:\n- pattern: a\n  conflate: {by: [data, id], window: 1s}", "conflate.by in gateway.yaml:3 is a list: allowed is names"},
+		{"conflate without end", "channels:\n- pattern: a\n  conflate:\n    by: data.id\n    window: 2h", `conflate.window in gateway.yaml:5 is "2h": allowed is a duration from 1ms to 1h`},
+		{"conflate for no time", "channels:\n- pattern: a\n  conflate: {by: data.id, window: 0s}", `conflate.window in gateway.yaml:3 is "0s": allowed is a duration from 1ms`},
+		{"conflate with more", "channels:\n- pattern: a\n  conflate: {by: data.id, windwo: 1s}", "conflate in gateway.yaml:3 has the unknown setting"},
+		{"conflate twice", "channels:\n- pattern: a\n  conflate: {by: x, by: y, window: 1s}", "by in gateway.yaml:3 is set twice"},
+		{"conflate beyond messageTTL", "channels:\n- pattern: a\n  messageTTL: 1s\n  conflate:\n    by: data.id\n    window: 1s", "config: gateway.yaml:6 (pattern a): conflate.window is 1s, allowed is less than messageTTL, which is 1s"},
 		{"webhook", "channels:\n- pattern: a\n  subscribe: webhook", "subscribe in gateway.yaml:3 is \"webhook\", which is not available in this version: allowed is token, authenticated or public"},
 		{"catch-up without history", "channels:\n- pattern: a\n  lastN: 0\n  onFull: catch-up", "config: gateway.yaml:4 (pattern a): onFull is catch-up, which needs history"},
 		{"replay without history", "channels:\n- pattern: a\n  subscribe: public\n  lastN: 5", "config: gateway.yaml:4 (pattern a): lastN and maxAge replay from history"},
@@ -63,6 +73,26 @@ func TestFileErrors(t *testing.T) {
 				t.Errorf("error shows a secret: %v", o.err)
 			}
 		})
+	}
+}
+
+func TestConflate(t *testing.T) {
+	for _, text := range []string{
+		"channels:\n- pattern: a\n  subscribe: public\n  conflate: {by: data.id, window: 100ms}",
+		"channels:\n- pattern: a\n  subscribe: public\n  conflate:\n    window: '100ms'\n    by: \"data.id\"",
+		"channels:\n- &b {pattern: b, subscribe: public, conflate: &c {by: data.id, window: 100ms}}\n- {<<: *b, pattern: a}\n",
+		"channels:\n- {pattern: b, subscribe: public, conflate: &c {by: data.id, window: 100ms}}\n- {pattern: a, subscribe: public, conflate: *c}\n",
+	} {
+		cfg := load(t, nil, withRedis, text).must(t)
+		if got := cfg.Channels.For("a").Conflate; got != (channels.Conflate{By: "data.id", Window: 100 * time.Millisecond}) {
+			t.Errorf("%s: got %+v", text, got)
+		}
+		if listing := cfg.policyListing(); !strings.Contains(listing, " conflate={by: data.id, window: 100ms}") {
+			t.Errorf("%s: not in the listing:\n%s", text, listing)
+		}
+	}
+	if cfg := load(t, nil, withRedis, publicChannels).must(t); strings.Contains(cfg.policyListing(), "conflate") {
+		t.Errorf("listing shows conflate where there is none:\n%s", cfg.policyListing())
 	}
 }
 

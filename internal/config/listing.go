@@ -73,7 +73,7 @@ func (c *Config) policyListing() string {
 		fmt.Fprintf(&b, "  %s  (%s)\n   ", p.Pattern, c.policySource(i))
 		shown := *p // its fields are bound, not changed
 		for _, field := range policyFields {
-			if field.bind != nil && field.key != keyPattern && !idle(p, field.key) {
+			if field.key != keyPattern && !idle(p, field.key) {
 				fmt.Fprintf(&b, " %s=%s", field.key, field.bind(&shown))
 			}
 		}
@@ -89,7 +89,7 @@ func (c *Config) policySource(i int) Source {
 	return Source{}
 }
 
-// idle tells whether a key means nothing without history.
+// idle tells whether a key means nothing: without history, or without conflate.
 func idle(p *channels.Policy, key string) bool {
-	return !p.History() && (key == "historyTTL" || key == "lastN" || key == "maxAge")
+	return key == keyConflate && !p.Conflates() || !p.History() && (key == "historyTTL" || key == "lastN" || key == "maxAge")
 }

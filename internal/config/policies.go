@@ -16,7 +16,7 @@ type policyField struct {
 	key  string
 	def  string // what applies where the key is absent
 	help string
-	bind func(*channels.Policy) value // nil where this version lacks it
+	bind func(*channels.Policy) value
 }
 
 const (
@@ -49,7 +49,8 @@ var policyFields = []policyField{
 		func(p *channels.Policy) value { return policyDuration(&p.HistoryTTL) }},
 	{"idempotencyWindow", "5m", "how long a repeated event id is recognised; 0s means the default",
 		func(p *channels.Policy) value { return policyDuration(&p.IdempotencyWindow) }},
-	{keyConflate, "", "deliver only the newest event per key within a window; " + unavailable, nil},
+	{keyConflate, "", "of the events of one key within a window only the newest is delivered live",
+		func(p *channels.Policy) value { return conflateValue{&p.Conflate} }},
 	{keyAccess, "token", "who may read: whose token's claims say so, anyone with a token, or anyone",
 		func(p *channels.Policy) value {
 			return choiceOf(&p.Subscribe, channels.AccessToken, channels.AccessAuthenticated, channels.AccessPublic)
@@ -72,11 +73,10 @@ func findPolicyField(key string) *policyField {
 func ChannelSettings() []Setting {
 	var out []Setting
 	for _, field := range policyFields {
-		s := Setting{Name: field.key, YAML: field.key, Default: field.def, Help: field.help}
-		if field.bind != nil {
-			s.Allowed = field.bind(&channels.Policy{}).Allowed()
-		}
-		out = append(out, s)
+		out = append(out, Setting{
+			Name: field.key, YAML: field.key, Default: field.def, Help: field.help,
+			Allowed: field.bind(&channels.Policy{}).Allowed(),
+		})
 	}
 	return out
 }
@@ -110,7 +110,7 @@ func (f *file) readPolicy(item *yaml.Node) error {
 	lines := map[string]int{}
 	for _, e := range entries {
 		lines[e.key] = e.line
-		if err := f.readPolicyField(&p, e); err != nil {
+		if err := f.readPolicyField(&p, e, lines); err != nil {
 			return err
 		}
 	}
@@ -127,7 +127,7 @@ func (f *file) readPolicy(item *yaml.Node) error {
 	return nil
 }
 
-func (f *file) readPolicyField(p *channels.Policy, e entry) error {
+func (f *file) readPolicyField(p *channels.Policy, e entry, lines map[string]int) error {
 	where := f.at(e.line).of(e.key)
 	field := findPolicyField(e.key)
 	if field == nil {
@@ -141,21 +141,14 @@ func (f *file) readPolicyField(p *channels.Policy, e entry) error {
 		}
 		return errorf(at, "has the unknown channel setting %s%s", shownKey(e.key), didYouMean(e.key, keys))
 	}
-	if field.bind == nil {
-		return errorf(where, unavailable)
-	}
 	v := field.bind(p)
-	text, err := f.scalar(e, v.Allowed())
-	if err != nil {
-		return err
+	if mapping, ok := v.(conflateValue); ok {
+		return f.readConflate(mapping, e, lines)
 	}
-	if e.key == keyAccess && text == "webhook" {
+	if e.key == keyAccess && e.value.Value == "webhook" {
 		return errorf(where, "is \"webhook\", which %s: allowed is %s", unavailable, v.Allowed())
 	}
-	if err := v.Set(text); err != nil {
-		return wrongValue(where, v, text, err)
-	}
-	return nil
+	return f.readScalar(v, e)
 }
 
 // policyError finds the line of what channels.NewPolicies refuses: settings

@@ -39,7 +39,7 @@ func TestREADMEKnowsEverySetting(t *testing.T) {
 		t.Errorf("README has a row for --%s, which does not exist", name)
 	}
 	for _, s := range ChannelSettings() {
-		if s.Name != "conflate" && !strings.Contains(policies, s.Name+":") {
+		if !strings.Contains(policies, s.Name+":") {
 			t.Errorf("the policies in README lack %s", s.Name)
 		}
 	}

@@ -29,6 +29,7 @@ type Telemetry struct {
 	meter    metric.Meter
 
 	eventsIn, gaps, missed, replays, evictions   metric.Int64Counter
+	conflated                                    metric.Int64Counter
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
 	writes, recorded, rejected, linksLost        metric.Int64Counter
 	age, lifetime, roundTrip, probe              metric.Float64Histogram
@@ -59,6 +60,7 @@ func (t *Telemetry) instruments() error {
 		name, help string
 	}{
 		{&t.eventsIn, "gateway.events.in", "Events that entered the logs of this replica."},
+		{&t.conflated, "gateway.events.conflated", "Events that were superseded by a newer one of their key before they were delivered live."},
 		{&t.gaps, "gateway.gaps", "Gaps that subscribers were told of, by reason."},
 		{&t.missed, "gateway.announcements.missed", "Times that announcements were missed and read from the stream."},
 		{&t.replays, "gateway.replays", "Replays and pages of replays served, by source."},
@@ -161,12 +163,13 @@ func (t *Telemetry) Channels() channels.Hooks {
 	reasons := labels("reason", channels.GapTrimmed, channels.GapExpired, channels.GapLost, channels.GapDropped, channels.GapCursor)
 	sources := labels("source", channels.FromLog, channels.FromHistory)
 	return channels.Hooks{
-		EventIn: func() { t.eventsIn.Add(background, 1) },
-		Gap:     func(r channels.GapReason) { t.gaps.Add(background, 1, reasons[r]) },
-		Missed:  func() { t.missed.Add(background, 1) },
-		Read:    func(s channels.ReplaySource) { t.replays.Add(background, 1, sources[s]) },
-		Lag:     func(d time.Duration) { t.age.Record(background, max(0, d.Seconds())) },
-		Evicted: func(events int) { t.evictions.Add(background, int64(events)) },
+		EventIn:   func() { t.eventsIn.Add(background, 1) },
+		Conflated: func() { t.conflated.Add(background, 1) },
+		Gap:       func(r channels.GapReason) { t.gaps.Add(background, 1, reasons[r]) },
+		Missed:    func() { t.missed.Add(background, 1) },
+		Read:      func(s channels.ReplaySource) { t.replays.Add(background, 1, sources[s]) },
+		Lag:       func(d time.Duration) { t.age.Record(background, max(0, d.Seconds())) },
+		Evicted:   func(events int) { t.evictions.Add(background, int64(events)) },
 	}
 }
 

@@ -83,12 +83,13 @@ type Receiver interface {
 // Hooks are optional observers; nil fields are skipped. They are called on the
 // path of events and must neither block nor call the hub.
 type Hooks struct {
-	EventIn func()                           // an event entered a log
-	Gap     func(reason GapReason)           // a gap was given to one subscriber
-	Missed  func()                           // announcements were missed, and are read from the stream
-	Read    func(source ReplaySource)        // one page of a replay was served
-	Lag     func(sincePublish time.Duration) // age of a live event when it entered the log
-	Evicted func(events int)                 // logs were shortened by so many events for Options.LogBytes
+	EventIn   func()                           // an event entered a log
+	Conflated func()                           // an event was superseded by a newer one of its key and window
+	Gap       func(reason GapReason)           // a gap was given to one subscriber
+	Missed    func()                           // announcements were missed, and are read from the stream
+	Read      func(source ReplaySource)        // one page of a replay was served
+	Lag       func(sincePublish time.Duration) // age of a live event when it entered the log
+	Evicted   func(events int)                 // logs were shortened by so many events for Options.LogBytes
 }
 
 // ReplaySource says where a replay was served from.

@@ -205,6 +205,9 @@ func (t *topic) shorten(bytes int64, unread bool) (events int) {
 // policy promises him. Who follows by history reads on in the stream.
 func (t *topic) spare(unread bool) int64 {
 	index := t.log.next()
+	if t.window != nil {
+		index = t.visible() // what is held back has been seen by nobody
+	}
 	for _, s := range t.subs {
 		index = min(index, s.needs(unread))
 	}
@@ -215,7 +218,7 @@ func (t *topic) spare(unread bool) int64 {
 func (s *subscription) needs(unread bool) int64 {
 	t := s.topic
 	size := int64(t.policy.BufferSize)
-	switch lag := t.log.next() - s.index; {
+	switch lag := s.lag(); {
 	case s.stage != following:
 		return math.MaxInt64 // it is in the stream
 	case t.policy.OnFull == CatchUp || !s.caughtUp && t.policy.History():
@@ -228,7 +231,7 @@ func (s *subscription) needs(unread bool) int64 {
 	case t.policy.OnFull == Disconnect, t.policy.OnFull == DropNewest:
 		return math.MaxInt64 // it gets no more, or has what it is owed from keepOldest
 	}
-	return t.log.next() - size
+	return t.newest(size)
 }
 
 // stub is what a log still knows of the last entry that was evicted: enough to

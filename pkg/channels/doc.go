@@ -17,7 +17,8 @@
 // On a channel with history, a subscriber that starts at a position is given
 // every later event exactly once and in order, or one [Gap] in place of those
 // that are gone. On a channel without history events are given at most once.
-// There is no order between different channels.
+// There is no order between different channels. Where a policy conflates, a later
+// event of the same key may stand for those before it: see [Conflate].
 //
 // # Concurrency
 //

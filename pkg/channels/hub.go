@@ -120,6 +120,7 @@ func (h *Hub) stop() {
 		if t.linger != nil {
 			t.linger.Stop()
 		}
+		t.endWindow()
 		t.mu.Unlock()
 	}
 }
@@ -186,7 +187,7 @@ func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 	t, ok := h.topics[r.Channel]
 	if !ok {
 		name := strings.Clone(r.Channel) // of a request, which need not be kept
-		t = &topic{hub: h, channel: name, policy: p}
+		t = &topic{hub: h, channel: name, policy: p, window: newWindow(p)}
 		t.log.budget = &h.logs
 		h.topics[name] = t
 		h.broker.Subscribe(name, !p.History())
@@ -235,6 +236,7 @@ func (h *Hub) drop(t *topic) {
 	}
 	t.heard = false
 	t.log.leave()
+	t.endWindow()
 	delete(h.topics, t.channel)
 	h.broker.Unsubscribe(t.channel, !t.policy.History())
 }

@@ -472,7 +472,7 @@ func TestHistoryPages(t *testing.T) {
 				if e.Gap != nil {
 					got = append(got, "gap "+string(e.Gap.Reason))
 				} else {
-					got = append(got, string(e.Encoded.Frame))
+					got = append(got, e.Encoded.payload())
 				}
 			}
 			return got
@@ -503,5 +503,34 @@ func TestUnknownChannelIsRefused(t *testing.T) {
 		if r.hub.Channels() != 0 {
 			t.Error("a refused request subscribed to something")
 		}
+	})
+}
+
+// What was published before a subscriber came is not counted as dropped.
+func TestDroppedCountsFromTheBeginning(t *testing.T) {
+	scenario(t, Policy{BufferSize: 2, OnFull: DropOldest}, func(t *testing.T, s *store, r *replica) {
+		r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 5)
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 6, 10)
+		c.want("gap dropped(3)", "9", "10")
+	})
+}
+
+// A log that began anew has nothing left for who was still behind.
+func TestDropNewestWhenTheLogBeginsAnew(t *testing.T) {
+	p := history
+	p.OnFull, p.BufferSize = DropNewest, 4
+	scenario(t, p, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publish("a", "1")
+		c.want("1")
+		s.publishNumbers("a", 2, 3)
+		top := r.hub.topic("a")
+		top.mu.Lock()
+		top.log.reset(top.log.end, time.Now())
+		top.mu.Unlock()
+		s.publish("a", "4")
+		c.want("gap dropped(2)", "4")
 	})
 }

@@ -14,10 +14,11 @@ type Entry struct {
 	Encoded  Encoded  // of the event
 
 	prev    Position
-	lost    *Loss // with a Gap: what Redis has lost here
-	gone    bool  // Redis has lost this event since; guarded by the topic's lock
-	expires int64 // Unix milliseconds, 0 for never
-	seq     int64 // counts the events of the log, not its gaps
+	lost    *Loss  // with a Gap: what Redis has lost here
+	gone    bool   // Redis has lost this event since; guarded by the topic's lock
+	newer   *Entry // of the same key and window: this one is superseded; guarded by the topic's lock
+	expires int64  // Unix milliseconds, 0 for never
+	seq     int64  // counts the events of the log that are given, not its gaps
 }
 
 // Encoded is an event's bytes, made once by Options.Encode and shared by all
@@ -27,7 +28,8 @@ type Encoded struct {
 	// Body on it is what every connection gets.
 	Frame []byte
 	Body  int
-	// From and To are where the event's JSON object stands in Frame.
+	// From and To are where the event's JSON object stands in Frame: valid and
+	// compact, where the channel is conflated.
 	From, To int
 }
 
@@ -105,7 +107,7 @@ func (l *log) seqBefore(index int64) int64 {
 		return l.at(index - 1).seq
 	case len(l.entries) == 0:
 		return l.seq
-	case l.entries[0].Gap != nil:
+	case l.entries[0].Gap != nil || l.entries[0].newer != nil:
 		return l.entries[0].seq
 	}
 	return l.entries[0].seq - 1

@@ -483,9 +483,12 @@ func (b *memory) Newest(ctx context.Context, channel string, limit int) (list []
 	return list, err
 }
 
+// payload is the event's, where a test's encoder made the bytes.
+func (e *Encoded) payload() string { return string(e.Frame[:e.Body]) }
+
 // encodePayload stands for package sse: the frame is the payload.
 func encodePayload(_ string, e *Event) Encoded {
-	return Encoded{Frame: []byte(e.Payload), To: len(e.Payload)}
+	return Encoded{Frame: []byte(e.Payload), Body: len(e.Payload), To: len(e.Payload)}
 }
 
 // replica is a hub over the store, running until the test ends.
@@ -604,7 +607,7 @@ func (c *client) texts(deliveries []Delivery) []string {
 		if d.Gap != nil {
 			got = append(got, fmt.Sprintf("gap %s(%d)", d.Gap.Reason, d.Gap.Count))
 		} else {
-			got = append(got, string(d.Entry.Encoded.Frame))
+			got = append(got, d.Entry.Encoded.payload())
 		}
 	}
 	return got

@@ -58,6 +58,9 @@ func runModel(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		policy := Policy{HistorySize: []int{3, 20, 400}[rng.IntN(3)], HistoryTTL: time.Hour, BufferSize: 8, OnFull: CatchUp}
+		if rng.IntN(2) == 0 { // nothing has a key: all comes, a window later
+			policy.Conflate = Conflate{By: "id", Window: time.Duration(1+rng.IntN(1000)) * time.Millisecond}
+		}
 		m := &model{world: newWorld(t, policy, "a", "b"), rng: rng}
 		m.pending = []int{0, 1, 3}[rng.IntN(3)]
 		m.budget = []int64{0, 0, 1, 400, 4000}[rng.IntN(5)]
@@ -79,7 +82,7 @@ func runModel(t *testing.T, seed uint64) {
 			}
 		}
 		if problems := m.finish(); problems != nil {
-			t.Errorf("%+v, history of %d\n%s\n%s\n%s", m.moods, policy.HistorySize,
+			t.Errorf("%+v, history of %d, conflated %v\n%s\n%s\n%s", m.moods, policy.HistorySize, policy.Conflate,
 				strings.Join(m.did, "\n"), strings.Join(problems, "\n"), strings.Join(m.describe(), "\n"))
 		}
 	})

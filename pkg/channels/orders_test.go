@@ -21,9 +21,10 @@ type theme struct {
 	begin    string
 	steps    string
 	depth    int
-	short    int // depth with -short or -race
-	pending  int // how many announcements may wait; zero as in production
-	budget   int64
+	short    int           // depth with -short or -race
+	pending  int           // how many announcements may wait; zero as in production
+	budget   int64         // of the logs; zero as in production
+	window   time.Duration // of a conflation in which nothing has a key: all comes, but later
 }
 
 var themes = []theme{
@@ -40,6 +41,9 @@ var themes = []theme{
 	{name: "no logs, resume", size: 100, replicas: 2, clients: []int{0}, begin: "p", steps: "pxyNmf1", depth: 5, short: 4, budget: 1},
 	{name: "no logs, twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3, budget: 1},
 	{name: "short logs, twice", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pqSTBVC1mf", depth: 4, short: 3, budget: 200},
+	{name: "held join", size: 100, replicas: 1, clients: []int{0}, begin: "p", steps: "pxldDBCahHk", window: 50 * time.Millisecond, depth: 4, short: 3},
+	{name: "held loss", size: 100, replicas: 2, clients: []int{0, 1}, begin: "pp", steps: "pyNABVCW1mk", window: 50 * time.Millisecond, depth: 5, short: 4},
+	{name: "held trim", size: 100, replicas: 1, clients: []int{0}, begin: "ppp", steps: "pxtehHa1mk", window: 50 * time.Millisecond, depth: 4, short: 3},
 }
 
 // A step of a sequence does something and reports whether it did.
@@ -203,6 +207,9 @@ func (w *world) fresh(unhurried bool) bool {
 func (th *theme) run(t *testing.T, sequence string) (taken int, problems []string) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := Policy{HistorySize: th.size, HistoryTTL: time.Hour, BufferSize: 1, OnFull: CatchUp}
+		if th.window > 0 {
+			policy.Conflate = Conflate{By: "id", Window: th.window}
+		}
 		w := newWorld(t, policy, "a")
 		w.pending, w.budget = th.pending, th.budget
 		for range th.replicas {

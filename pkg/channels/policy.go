@@ -55,6 +55,8 @@ type Policy struct {
 	// IdempotencyWindow is how long a repeated EVENTID is recognised. If zero,
 	// DefaultIdempotencyWindow is used.
 	IdempotencyWindow time.Duration
+	// Conflate thins the channel's live events out. If zero, it does not.
+	Conflate Conflate
 	// Subscribe says who may read. If empty, AccessToken is used.
 	Subscribe Access
 }
@@ -142,6 +144,9 @@ func (p *Policy) complete() error {
 	}
 	if !p.History() && (p.LastN > 0 || p.MaxAge > 0) {
 		return fmt.Errorf("lastN and maxAge replay from history: set historySize above 0")
+	}
+	if err := p.checkConflate(); err != nil {
+		return err
 	}
 	switch p.Subscribe {
 	case "":

@@ -169,6 +169,16 @@ func (s *Subscriber) AppendCursor(dst []byte) []byte { return AppendCursor(dst, 
 // is: with one channel it does, with several only from Body on.
 func (s *Subscriber) Shared() bool { return len(s.subs) == 1 }
 
+// Finish has Next give also what waits for the end of a window (see Conflate):
+// for a connection that is about to end. What Next gives then is the last.
+func (s *Subscriber) Finish() {
+	for _, sub := range s.subs {
+		sub.topic.mu.Lock()
+		sub.final = true
+		sub.topic.mu.Unlock()
+	}
+}
+
 // Close ends the subscriptions. The channels stay subscribed in Redis for the
 // hub's linger, so that a page reload costs nothing.
 func (s *Subscriber) Close() {

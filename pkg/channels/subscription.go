@@ -48,6 +48,8 @@ type subscription struct {
 	told     *Loss    // of what Redis lost, the last that was given
 	skipped  bool     // events after pos are lost, and the gap for them comes later
 	read     Position // of the last event that came from a page
+	due      int64    // the log's end when it began to follow
+	final    bool     // it ends: nothing is held back from it any more
 }
 
 // take appends what is ready to out, as long as there is room. Called
@@ -117,7 +119,8 @@ func (s *subscription) start(now time.Time) bool {
 	s.stage, s.pos = replaying, t.log.end
 	switch {
 	case !t.policy.History():
-		s.stage, s.index, s.caughtUp = following, t.log.next(), true
+		s.stage, s.index, s.caughtUp = following, t.visible(), true
+		s.seq = t.log.seqBefore(s.index)
 	case s.begin.Resume != nil:
 		s.pos = *s.begin.Resume
 	case s.begin.Unreadable:
@@ -187,7 +190,7 @@ func (s *subscription) place() bool {
 			index--
 		}
 	}
-	s.stage, s.index, s.seq = following, index, t.log.seqBefore(index)
+	s.stage, s.index, s.seq, s.due = following, index, t.log.seqBefore(index), t.log.next()
 	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
 		h(FromLog)
 	}
@@ -217,7 +220,7 @@ func (s *subscription) place() bool {
 func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([]Delivery, error) {
 	t := s.topic
 	size := int64(t.policy.BufferSize)
-	switch lag := t.log.next() - s.index; {
+	switch lag := s.lag(); {
 	case t.policy.OnFull == CatchUp || !s.caughtUp && t.policy.History():
 		if s.index < t.log.first {
 			s.stage = replaying
@@ -226,7 +229,7 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 	case lag <= size && s.index >= t.log.first && s.kept == nil:
 	case t.policy.OnFull == Disconnect:
 		return out, ErrSlow
-	case t.policy.OnFull == DropNewest:
+	case t.policy.OnFull == DropNewest && (s.kept != nil || s.index >= t.log.first):
 		keep := s.kept
 		if keep == nil {
 			from := s.index - t.log.first
@@ -236,16 +239,17 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 			out = s.give(now, at, e, out, r)
 		}
 		s.kept = nil
-		s.drop(t.log.next())
+		s.drop(t.visible())
 	default:
-		s.drop(max(t.log.next()-size, t.log.first))
+		s.drop(t.newest(size))
 	}
-	for s.index < t.log.next() && r.left() {
+	end := s.visible()
+	for s.index < end && r.left() {
 		out = s.give(now, at, t.log.at(s.index), out, r)
 		s.index++
 	}
-	if s.index == t.log.next() {
-		s.caughtUp = true
+	if s.index >= end {
+		s.caughtUp = s.caughtUp || s.index >= s.due
 		out = s.giveGap(at, out)
 	}
 	return out, nil
@@ -258,17 +262,17 @@ func (s *subscription) run(now time.Time, limit int) (frames []byte, events int,
 	if s.stage != following || s.gap != nil || s.skipped || s.kept != nil || s.index < t.log.first {
 		return nil, 0, true
 	}
-	end := t.log.next()
-	if s.index == end {
+	end := s.visible()
+	if s.index >= end {
 		return nil, 0, !s.caughtUp
 	}
-	if t.policy.OnFull != CatchUp && end-s.index > int64(t.policy.BufferSize) {
+	if t.policy.OnFull != CatchUp && s.lag() > int64(t.policy.BufferSize) {
 		return nil, 0, true
 	}
 	i := s.index
 	for ; i < end; i++ {
 		e := t.log.at(i)
-		if e.Gap != nil || e.gone && !s.caughtUp || e.expired(now) || s.ahead(e) {
+		if e.Gap != nil || e.gone && !s.caughtUp || e.superseded(s.caughtUp) || e.expired(now) || s.ahead(e) {
 			break
 		}
 		if frames == nil {
@@ -290,7 +294,7 @@ func (s *subscription) run(now time.Time, limit int) (frames []byte, events int,
 	last := t.log.at(i - 1)
 	events = int(i - s.index)
 	s.index, s.pos, s.seq = i, last.Position, last.seq
-	s.caughtUp = s.caughtUp || i == end
+	s.caughtUp = s.caughtUp || i == end && i >= s.due
 	return frames, events, i < end
 }
 
@@ -316,7 +320,7 @@ func (s *subscription) keepOldest(index int64) {
 		return
 	}
 	from := s.index - t.log.first
-	to := min(from+int64(t.policy.BufferSize), int64(len(t.log.entries)))
+	to := min(from+int64(t.policy.BufferSize), t.visible()-t.log.first)
 	s.kept = append([]*Entry(nil), t.log.entries[from:to]...)
 }
 
@@ -327,6 +331,9 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		// Who comes back gets the same from every replica: what Redis has. Who was
 		// here gets what this replica still has.
 		s.skipped = true
+		return out
+	case e.superseded(s.caughtUp):
+		s.seq = e.seq // its position passes with that of the next
 		return out
 	case s.ahead(e):
 		// It came here with what another replica had delivered, or Redis has lost

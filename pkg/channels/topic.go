@@ -32,6 +32,7 @@ type topic struct {
 	lost     *Loss     // what the stream has lost, and nobody has recorded yet
 	renewed  time.Time // when the stream's life was
 
+	window *window // nil where the policy conflates nothing
 	subs   []*subscription
 	wakers wakers
 	pages  map[pageKey]*page // history being read, or just read
@@ -147,7 +148,9 @@ func (t *topic) accept(e *Event) {
 	entry := t.entry(e)
 	t.push(entry)
 	t.lag(entry)
-	t.wakers.wake()
+	if !t.holding() {
+		t.wakers.wake()
+	}
 }
 
 // lag tells how late an event came, by announcement or by reading.
@@ -162,6 +165,9 @@ func (t *topic) push(e *Entry) {
 		t.hub.hooks.EventIn()
 	}
 	t.log.append(e)
+	if t.window != nil {
+		t.hold(e)
+	}
 	limit := t.logCap()
 	if n := len(t.log.entries); n > limit+limit/4+16 || t.log.bytes > maxLogBytes && n > 1 {
 		t.evict(limit)

@@ -322,7 +322,7 @@ func (c *walker) read(limit int) int {
 		g.at, _ = cursor.Position(name)
 		tr.pos = g.at
 		if d.Gap == nil {
-			g.n, _ = strconv.Atoi(string(d.Entry.Encoded.Frame))
+			g.n, _ = strconv.Atoi(d.Entry.Encoded.payload())
 			c.w.mu.Lock()
 			f := c.w.truth[name].facts[g.n]
 			f.given, g.gone = true, c.gone[f]

@@ -314,6 +314,7 @@ func (l *loop) end(c *conn, reason CloseReason) {
 	case arriving:
 		l.early[c] = reason // it still belongs to its request
 	case opened:
+		c.sub.Finish()
 		if !c.full {
 			l.deliver(c, -1) // what came before the end is still delivered
 		}

@@ -134,6 +134,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			case <-expired:
 				return bye(CloseTokenExpired)
 			case reason := <-s.ending:
+				sub.Finish()
+				h.fetch(sub, &pending, out)
 				return bye(reason)
 			default:
 				continue
@@ -148,6 +150,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
 			// What came before the end is still delivered.
+			sub.Finish()
 			h.fetch(sub, &pending, out)
 			return bye(reason)
 		case <-r.Context().Done():
