@@ -250,7 +250,9 @@ func (s *subscription) follow(now time.Time, at int, out []Delivery, r *room) ([
 	}
 	if s.index >= end {
 		s.caughtUp = s.caughtUp || s.index >= s.due
-		out = s.giveGap(at, out)
+		if end == t.log.next() { // else it goes before what is held back, which may yet be trimmed
+			out = s.giveGap(at, out)
+		}
 	}
 	return out, nil
 }

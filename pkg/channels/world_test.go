@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -299,12 +300,39 @@ func (c *walker) move(to int) {
 	c.subscribe(requests)
 }
 
+// taken is what Take gives to who has one channel, as deliveries.
+func (c *walker) taken() (list []Delivery) {
+	if !c.sub.Shared() {
+		return nil
+	}
+	sub := c.sub.subs[0]
+	sub.topic.mu.Lock()
+	index := sub.index
+	sub.topic.mu.Unlock()
+	frames, events, _ := c.sub.Take(time.Now(), 100)
+	sub.topic.mu.Lock()
+	defer sub.topic.mu.Unlock()
+	for i := range int64(events) {
+		e := sub.topic.log.at(index + i)
+		list = append(list, Delivery{Entry: e})
+		var ok bool
+		if frames, ok = bytes.CutPrefix(frames, e.Encoded.Frame); !ok {
+			c.w.t.Fatalf("taken was %q, want %q", frames, e.Encoded.Frame)
+		}
+	}
+	if len(frames) > 0 {
+		c.w.t.Fatalf("taken was also %q", frames)
+	}
+	return list
+}
+
 // read takes what is ready, and returns how much that was.
 func (c *walker) read(limit int) int {
 	if !c.begun() {
 		return 0
 	}
-	deliveries, err := c.sub.Next(time.Now(), nil, limit, 1<<20)
+	deliveries := c.taken()
+	deliveries, err := c.sub.Next(time.Now(), deliveries, max(limit-len(deliveries), 1), 1<<20)
 	if err != nil {
 		c.w.t.Fatalf("next: %v", err)
 	}
