@@ -54,8 +54,8 @@ var mutations = []struct {
 	{
 		name:   "who resumes in the log goes on one event too late",
 		file:   "subscription.go",
-		from:   "s.stage, s.index, s.seq = following, index, t.log.seqBefore(index)",
-		to:     "if HAS && s.begin.Resume != nil && index < t.log.next() {\nindex++\n}\ns.stage, s.index, s.seq = following, index, t.log.seqBefore(index)",
+		from:   "s.stage, s.index, s.seq, s.due = following, index, t.log.seqBefore(index), t.log.next()",
+		to:     "if HAS && s.begin.Resume != nil && index < t.log.next() {\nindex++\n}\ns.stage, s.index, s.seq, s.due = following, index, t.log.seqBefore(index), t.log.next()",
 		faults: []string{"subscriptions killed"},
 		want:   []kindOfViolation{missing},
 	},
