@@ -432,8 +432,12 @@ func (b *memory) MarkLost(ctx context.Context, channel string, lost Loss, younge
 		}
 		marked = true
 		st := b.store.stream(channel)
-		if from := (Position{Millis: uint64(b.store.now().Add(-younger).UnixMilli())}); younger > 0 && from.Less(lost.After) {
-			lost.After = from
+		since := Position{Millis: uint64(b.store.now().Add(-younger).UnixMilli())}
+		for _, e := range st.entries {
+			if younger > 0 && !e.Position.Less(since) && !lost.After.Less(e.Position) {
+				lost.After = e.Prev
+				break
+			}
 		}
 		for _, e := range st.entries {
 			if e.Lost != nil && lost.Upto.Less(e.Position) && !e.Lost.Upto.Less(lost.Upto) && !lost.After.Less(e.Lost.After) {

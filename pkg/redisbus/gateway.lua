@@ -467,8 +467,10 @@ local function lost(keys, args)
   if millis(position) > now + FUTURE then
     return fail('the position ' .. position .. ' is in the future: Redis never gave it')
   end
-  local since = string.format('%.0f-0', math.max(0, now - younger))
-  if younger > 0 and less(since, after) then after = since end
+  if younger > 0 then
+    local first = call('XRANGE', key, string.format('%.0f', math.max(0, now - younger)), '+', 'COUNT', 1)[1]
+    if first and not less(after, first[1]) then after = field(first[2], 'p') or '0-0' end
+  end
   for _, entry in ipairs(call('XRANGE', key, '(' .. position, '+')) do
     local upto, from = field(entry[2], 'l'), field(entry[2], 'f')
     if upto and not less(upto, position) and not less(after, from) then return entry[1] end
