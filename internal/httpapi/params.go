@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,15 +79,20 @@ func fromQuery(r *http.Request) (text, error) {
 // a word. Others are ignored, as caches and proxies add some of their own.
 func misspelt(q url.Values, names ...string) error {
 	for given := range q {
-		folded := strings.NewReplacer("-", "", "_", "").Replace(given)
+		if slices.Contains(names, given) {
+			continue
+		}
+		folded := unhyphened.Replace(given)
 		for _, name := range names {
-			if given != name && (strings.EqualFold(folded, name) || strings.EqualFold(folded, name+"s")) {
+			if (strings.EqualFold(folded, name) || strings.EqualFold(folded, name+"s")) {
 				return malformed("there is no parameter " + quote(given) + ", did you mean " + name + "?")
 			}
 		}
 	}
 	return nil
 }
+
+var unhyphened = strings.NewReplacer("-", "", "_", "")
 
 func fromBody(r *http.Request) (text, error) {
 	var body struct {

@@ -1,11 +1,14 @@
 package integration_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"realtime-gateway/test/integration/harness"
 )
@@ -193,6 +196,13 @@ func TestClusterGrows(t *testing.T) {
 	must(t, p.More(20))
 	added, err := f.cluster.AddNode()
 	must(t, err)
+	must(t, harness.Until("the new master has the library before it has a slot", harness.Deadline, func() error {
+		libraries, err := added.DB.FunctionList(t.Context(), redis.FunctionListQuery{LibraryNamePattern: "gateway"}).Result()
+		if err == nil && len(libraries) == 0 {
+			err = errors.New("it has none")
+		}
+		return err
+	}))
 	for i, ch := range all {
 		m := newMove(t, f, ch)
 		must(t, f.cluster.MoveSlot(m.slot, m.from, added, harness.Move{First: "gw:" + ch}))
