@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -532,5 +533,36 @@ func TestDropNewestWhenTheLogBeginsAnew(t *testing.T) {
 		top.mu.Unlock()
 		s.publish("a", "4")
 		c.want("gap dropped(2)", "4")
+	})
+}
+
+// A new replica gets the clients of another, each with a place of its own: it
+// reads each stream once.
+func TestAColdStartReadsEachStreamOnce(t *testing.T) {
+	const channels, each = 100, 10
+	scenario(t, Policy{HistorySize: 1000}, func(t *testing.T, s *store, r *replica) {
+		places := make([][]Position, channels)
+		for i := range places {
+			for n := range 3 * each {
+				places[i] = append(places[i], s.publish(strconv.Itoa(i), strconv.Itoa(n)))
+			}
+		}
+		fresh := s.replica(t, policies(t, Policy{HistorySize: 1000}))
+		before := s.readCount()
+		clients := make([][]*client, channels)
+		for n := range each {
+			for i, at := range places {
+				start := at[(7*n+i)%(2*each)]
+				clients[i] = append(clients[i], fresh.connect(t, Request{Channel: strconv.Itoa(i), Start: Start{Resume: &start}}))
+			}
+		}
+		for i := range places {
+			for n, c := range clients[i] {
+				c.want(numbers((7*n+i)%(2*each)+1, 3*each-1)...)
+			}
+		}
+		if n := s.readCount() - before - channels; n != channels { // each was opened as well
+			t.Errorf("%d reads of %d streams by %d clients, want one each", n, channels, channels*each)
+		}
 	})
 }
