@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -147,7 +148,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	})
 	g.streams, err = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		Loops: loops(cfg.StreamPath), Hooks: g.telemetry.Streams(), Logger: g.log,
+		MaxConnections: g.maxConnections(), Loops: loops(cfg.StreamPath), Hooks: g.telemetry.Streams(), Logger: g.log,
 	})
 	if err != nil {
 		return err
@@ -168,6 +169,15 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{Ready: g.ready, Metrics: g.telemetry.Handler(), Pprof: cfg.Pprof}))
 	return nil
+}
+
+// maxConnections is the setting, or what the open files allow where they are
+// limited.
+func (g *gateway) maxConnections() int {
+	if n := g.cfg.MaxConnections; n > 0 {
+		return n
+	}
+	return int(min(g.allowed.streams(), math.MaxInt32))
 }
 
 // loops is how many loops write to streams. One processor is left to what else

@@ -75,6 +75,9 @@ type Config struct {
 	CheckInterval time.Duration
 	// MaxPayload is the size in bytes of the largest payload that is accepted.
 	MaxPayload int
+	// MaxConnections is how many streams and polls there may be at a time. Zero
+	// means as many as the open files allow.
+	MaxConnections int
 	// MaxChannels is how many channels one connection may have.
 	MaxChannels int
 	// LogMemory is how many bytes the channels' logs may hold in memory

@@ -88,6 +88,8 @@ var registry = declare(
 		func(c *Config) value { return durationValue{&c.CheckInterval, time.Second, time.Hour} }},
 	decl{"max-payload", "262144", "", "size in `bytes` of the largest payload",
 		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
+	decl{"max-connections", "0", "", "most streams and polls at a time; 0 means as many as the open files allow",
+		func(c *Config) value { return intValue{&c.MaxConnections, 0, 10_000_000} }},
 	decl{"max-channels", "200", "", "most channels of one connection",
 		func(c *Config) value { return intValue{&c.MaxChannels, 1, 1000} }},
 	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB",

@@ -45,6 +45,7 @@ func (a *api) subscribe(c echo.Context) error {
 		if reason != "" {
 			return temporary(map[sse.CloseReason]string{
 				sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",
+				sse.CloseFull:        "this replica has as many connections as it may: ask again, and perhaps another one will answer",
 				sse.CloseUnavailable: "Redis cannot be reached at the moment",
 				sse.CloseSlow:        "the channel was faster than this answer: ask again",
 			}[reason])

@@ -175,7 +175,7 @@ func (t *Telemetry) Channels() channels.Hooks {
 
 // Streams returns the hooks of the streams.
 func (t *Telemetry) Streams() sse.Hooks {
-	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable)
+	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull)
 	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseSlow, "client", "write")
 	return sse.Hooks{
 		Opened: func() { t.opened.Add(background, 1) },

@@ -79,7 +79,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 	}
 	if err != nil {
 		h.o.Logger.Warn("no descriptor for another stream; raise the limit of open files", "error", err)
-		h.refuse(h.writer(w), CloseUnavailable)
+		h.refuse(h.writer(w), CloseFull)
 		return nil
 	}
 	c.fd = int32(fd)

@@ -22,6 +22,7 @@ type CloseReason string
 const (
 	CloseDraining     CloseReason = "draining"      // this replica is going away
 	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
+	CloseFull         CloseReason = "full"          // this replica has as many connections as it may
 	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
 	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows
 )

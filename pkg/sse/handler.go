@@ -27,6 +27,9 @@ type Options struct {
 	JoinTimeout time.Duration
 	// PollTimeout is how long Poll waits for something to answer. If zero, 25 s.
 	PollTimeout time.Duration
+	// MaxConnections is how many streams and polls there may be at a time. If
+	// zero, any number.
+	MaxConnections int
 	// Loops is how many loops write to the connections that they take over from
 	// the HTTP server; see WithConn. If zero, or on a system other than Linux,
 	// every stream has a goroutine. With loops the Handler serves only while Run
@@ -137,6 +140,9 @@ func (h *Handler) add(s ender) (CloseReason, bool) {
 	}
 	if !h.o.Hub.Ready() {
 		return CloseUnavailable, false
+	}
+	if h.o.MaxConnections > 0 && len(h.streams) >= h.o.MaxConnections {
+		return CloseFull, false
 	}
 	h.streams[s] = struct{}{}
 	h.left.Add(1)

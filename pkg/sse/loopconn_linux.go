@@ -374,7 +374,7 @@ func (l *loop) aged(c *conn) {
 // its own, so that heartbeats are spread, and a walk earlier than too late.
 func (l *loop) patience(c *conn) int64 {
 	d := l.h.o.Heartbeat.Milliseconds()
-	return d*4/5 + int64(c.slot*2654435761>>8)%max(d*2/5-d/20, 1)
+	return d*4/5 + int64(c.slot*2654435761>>8)%max(d*2/5-d/10, 1)
 }
 
 // close ends a connection and gives back all that it holds.

@@ -283,6 +283,28 @@ func TestPathIsRefusedForNow(t *testing.T) {
 	})
 }
 
+// Who comes when the replica is full is told to come back.
+func TestPathRefusesWhatIsTooMuch(t *testing.T) {
+	onEachPath(t, func(t *testing.T, path func(*Options)) {
+		f := newFixture(t, path, func(o *Options) { o.MaxConnections = 2 })
+		first, second := f.dial("", "a"), f.dial("", "a")
+		first.want(EventOpen)
+		second.want(EventOpen)
+		third := f.dial("", "a")
+		wantClose(t, third.want(EventClose), CloseFull)
+		third.wantEnd()
+		if reason := <-f.refused; reason != CloseFull {
+			t.Errorf("refused because of %q", reason)
+		}
+		first.Close()
+		<-f.closed
+		for f.handler.Connections() > 1 {
+			runtime.Gosched() // the hook is told first
+		}
+		f.dial("", "a").want(EventOpen)
+	})
+}
+
 func TestPathRefusesBadChannels(t *testing.T) {
 	onEachPath(t, func(t *testing.T, path func(*Options)) {
 		f := newFixture(t, path)
