@@ -215,6 +215,9 @@ func (h *Hub) release(s *subscription) {
 	t.subs[last] = nil
 	t.subs = t.subs[:last]
 	t.wakers.remove(s.group)
+	if t.window != nil && s.final {
+		t.window.ending--
+	}
 	empty := last == 0
 	if empty && h.linger > 0 {
 		t.linger = time.AfterFunc(h.linger, func() { h.drop(t) })
