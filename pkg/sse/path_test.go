@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -256,6 +257,40 @@ func TestPathEndsWithItsToken(t *testing.T) {
 		if reason := <-f.closed; reason != string(CloseTokenExpired) {
 			t.Errorf("hook was told %q", reason)
 		}
+	})
+}
+
+// A right that ends while the channels are joined gives no event any more.
+func TestPathEndsWithItsTokenBeforeItBegins(t *testing.T) {
+	onEachPath(t, func(t *testing.T, path func(*Options)) {
+		var late atomic.Int64
+		f := newFixture(t, path, func(o *Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+		})
+		first := f.dial("", "a") // from now on there is a log
+		at := f.broker.publish("a", "1")
+		f.count("a", 2, 2)
+		first.want(EventOpen)
+		first.want("message")
+		first.wantNumbers(2, 2)
+		joining := make(chan struct{})
+		f.broker.set(func() { f.broker.held = true })
+		f.asking(func(s *Session) {
+			s.Expires = time.Now().Add(time.Hour)
+			close(joining)
+		})
+		go func() {
+			<-joining
+			for f.broker.hub.Channels() < 2 || f.handler.engine != nil && f.handler.LoopConnections() < 2 {
+				runtime.Gosched()
+			}
+			late.Store(int64(2 * time.Hour))
+			f.broker.hub.Confirmed("b")
+		}()
+		c := f.dial(NewCursor("a", at), "a", "b")
+		c.want(EventOpen)
+		wantClose(t, c.want(EventClose), CloseTokenExpired)
+		c.wantEnd()
 	})
 }
 
