@@ -130,6 +130,9 @@ func TestPathHeaders(t *testing.T) {
 					t.Errorf("%s: %s is %q, want %q", proto, name, got, want)
 				}
 			}
+			if _, err := http.ParseTime(c.response.Header.Get("Date")); err != nil {
+				t.Errorf("%s: the answer's date: %v", proto, err)
+			}
 			if c.response.StatusCode != 200 || c.response.ContentLength != -1 {
 				t.Errorf("%s: answered %+v", proto, c.response)
 			}
