@@ -189,6 +189,7 @@ func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 		name := strings.Clone(r.Channel) // of a request, which need not be kept
 		t = &topic{hub: h, channel: name, policy: p, window: newWindow(p)}
 		t.log.budget = &h.logs
+		t.log.loose = t.window != nil && !p.History() // see compact
 		h.topics[name] = t
 		h.broker.Subscribe(name, !p.History())
 	}
