@@ -84,7 +84,7 @@ func misspelt(q url.Values, names ...string) error {
 		}
 		folded := unhyphened.Replace(given)
 		for _, name := range names {
-			if (strings.EqualFold(folded, name) || strings.EqualFold(folded, name+"s")) {
+			if strings.EqualFold(folded, name) || strings.EqualFold(folded, name+"s") {
 				return malformed("there is no parameter " + quote(given) + ", did you mean " + name + "?")
 			}
 		}
