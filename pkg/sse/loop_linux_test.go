@@ -22,3 +22,44 @@ func TestLoopRoundServesAShareOfThoseWithMore(t *testing.T) {
 		}
 	}
 }
+
+// Of what a client sends after its request nothing is kept, and not everything
+// is taken.
+func TestLoopEndsWhoSendsTooMuch(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Loops = 1 })
+	c := f.dial("", "a")
+	c.want(EventOpen)
+	junk := make([]byte, 4<<10)
+	for range maxHeard/len(junk) + 1 {
+		if _, err := c.Write(junk); err != nil {
+			break
+		}
+	}
+	if reason := <-f.closed; reason != endedByClient {
+		t.Errorf("ended by %q", reason)
+	}
+}
+
+// When the loops end, what they had is cut, and nothing more is taken.
+func TestLoopsEnd(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.Loops = 2 })
+	var streams []*caller
+	for range 5 {
+		streams = append(streams, f.dial("", "a", "b"))
+	}
+	for _, c := range streams {
+		c.want(EventOpen)
+	}
+	f.stop()
+	for _, c := range streams {
+		c.wantEnd()
+	}
+	if n := f.handler.Connections(); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+	for _, l := range f.handler.engine.loops {
+		if len(l.feeds) != 0 || l.open.Load() != 0 || len(l.free) != len(l.slots) {
+			t.Errorf("a loop keeps %d feeds, %d connections, %d of %d slots", len(l.feeds), l.open.Load(), len(l.slots)-len(l.free), len(l.slots))
+		}
+	}
+}
