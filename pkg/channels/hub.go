@@ -261,7 +261,9 @@ func (h *Hub) Confirmed(channel string) {
 // Announced implements Receiver.
 func (h *Hub) Announced(channel string, e Event) {
 	if t := h.topic(channel); t != nil {
-		t.announced(e)
+		var soon kicks
+		t.announced(e, &soon)
+		soon.kick()
 		h.relieve()
 	}
 }

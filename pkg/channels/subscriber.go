@@ -10,6 +10,41 @@ import (
 // may share one Waker, which is then woken once per event.
 type Waker interface{ Wake() }
 
+// Deferrer is a Waker that would rather act after an announcement than hear of
+// it meanwhile: WakeSoon is Wake, but that what it returns is kicked as soon as
+// no lock is held any more, by who received the announcement. Like Wake it must
+// not block, and nil is nobody to be kicked.
+type Deferrer interface {
+	Waker
+	WakeSoon() Kicker
+}
+
+// Kicker acts on what it was told by WakeSoon. Kick may read from the channels'
+// logs; it must not block.
+type Kicker interface{ Kick() }
+
+// kicks are who is to be kicked after an announcement.
+type kicks struct {
+	list [4]Kicker
+	n    int
+}
+
+func (k *kicks) wake(w Waker) {
+	d, ok := w.(Deferrer)
+	if !ok || k.n == len(k.list) {
+		w.Wake()
+	} else if kicker := d.WakeSoon(); kicker != nil {
+		k.list[k.n] = kicker
+		k.n++
+	}
+}
+
+func (k *kicks) kick() {
+	for _, kicker := range k.list[:k.n] {
+		kicker.Kick()
+	}
+}
+
 // Request asks for one channel.
 type Request struct {
 	Channel string

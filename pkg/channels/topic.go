@@ -99,13 +99,13 @@ func (t *topic) miss() {
 	t.startFill()
 }
 
-func (t *topic) announced(e Event) {
+func (t *topic) announced(e Event, soon *kicks) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
 	case !t.policy.History():
 		if t.joined {
-			t.accept(&e)
+			t.accept(&e, soon)
 		}
 	case !t.joined || t.dirty || t.filling:
 		if len(t.pending) >= t.hub.pending || t.waiting > maxPendingBytes {
@@ -115,7 +115,7 @@ func (t *topic) announced(e Event) {
 		t.pending = append(t.pending, e)
 		t.waiting += len(e.Payload)
 	case e.Prev == t.log.end && t.log.end.Less(e.Position):
-		t.accept(&e)
+		t.accept(&e, soon)
 	case !t.log.end.Less(e.Position) && t.holds(&e):
 		// Read from the stream already, or delivered twice by Redis.
 	default:
@@ -144,12 +144,14 @@ func (t *topic) is(at *Entry, e *Event) bool {
 }
 
 // accept appends a live event and wakes who waits for it.
-func (t *topic) accept(e *Event) {
+func (t *topic) accept(e *Event, soon *kicks) {
 	entry := t.entry(e)
 	t.push(entry)
 	t.lag(entry)
 	if !t.holding() {
-		t.wakers.wake()
+		for i := range t.wakers.list {
+			soon.wake(t.wakers.list[i].waker)
+		}
 	}
 }
 

@@ -158,17 +158,32 @@ type member struct {
 	channel int32 // index into the connection's requests
 }
 
-var _ channels.Waker = (*feed)(nil)
+var _ channels.Deferrer = (*feed)(nil)
 
 // Wake implements channels.Waker.
 func (f *feed) Wake() {
+	if f.queue() {
+		f.loop.wake()
+	}
+}
+
+// WakeSoon implements channels.Deferrer.
+func (f *feed) WakeSoon() channels.Kicker {
+	if f.queue() {
+		return f.loop
+	}
+	return nil
+}
+
+// queue puts the feed into the loop's inbox, unless it is there.
+func (f *feed) queue() bool {
 	if f.queued.Swap(true) {
-		return
+		return false
 	}
 	f.loop.mu.Lock()
 	f.loop.in.feeds = append(f.loop.in.feeds, f)
 	f.loop.mu.Unlock()
-	f.loop.wake()
+	return true
 }
 
 func (f *feed) join(c *conn, channel int) {

@@ -26,7 +26,10 @@ type loop struct {
 	feeds map[string]*feed
 	ended bool // no connection is taken any more
 
-	// Owned by run.
+	kicked atomic.Int64 // when, by Unix nanoseconds
+
+	// Guarded by own, which run holds but for when it waits, and Kick now and then.
+	own    sync.Mutex
 	taken  inbox
 	slots  []*conn
 	free   []uint32
@@ -40,6 +43,7 @@ type loop struct {
 	now    time.Time // by which events age
 	wall   int64     // Unix milliseconds
 
+	kickedFeeds             []*feed
 	scratch                 []byte
 	deliveries              []channels.Delivery
 	junk                    [4 << 10]byte
@@ -134,14 +138,19 @@ func (l *loop) run(ctx context.Context) {
 	ticker := time.AfterFunc(interval, l.ticked)
 	stopped := context.AfterFunc(ctx, l.wake)
 	for ctx.Err() == nil {
-		if len(l.active) == 0 && len(l.again) == 0 {
+		l.own.Lock()
+		busy := l.busy()
+		l.own.Unlock()
+		if busy {
+			runtime.Gosched() // with one processor, who reads from Redis waits for us
+		} else {
 			<-l.signal
 		}
-		if l.round() {
+		l.own.Lock()
+		tick := l.round()
+		l.own.Unlock()
+		if tick {
 			ticker.Reset(interval)
-		}
-		if len(l.active) > 0 || len(l.again) > 0 {
-			runtime.Gosched() // with one processor, who reads from Redis waits for us
 		}
 	}
 	stopped()
@@ -149,6 +158,8 @@ func (l *loop) run(ctx context.Context) {
 	_ = l.poll.close()
 	l.wake() // a listener that waits
 	helpers.Wait()
+	l.own.Lock()
+	defer l.own.Unlock()
 	l.mu.Lock()
 	l.ended = true
 	l.taken, l.in = l.in, inbox{}
@@ -160,6 +171,41 @@ func (l *loop) run(ctx context.Context) {
 		if c != nil {
 			l.close(c, string(CloseDraining))
 		}
+	}
+}
+
+// busy tells whether there is more to do than waits in the inbox.
+func (l *loop) busy() bool { return len(l.active) > 0 || len(l.again) > 0 }
+
+// Sizes of what Kick does by itself.
+const (
+	kickSlice    = 8
+	kickInterval = 100 * time.Microsecond
+)
+
+var _ channels.Kicker = (*loop)(nil)
+
+// Kick implements channels.Kicker. Where events are rare it serves the first
+// members of the woken feeds at once, on the goroutine that reads from Redis: to
+// wake another thread for one write would cost several times as much as the
+// write.
+func (l *loop) Kick() {
+	now := time.Now()
+	if before := l.kicked.Swap(now.UnixNano()); now.UnixNano()-before < int64(kickInterval) || !l.own.TryLock() {
+		l.wake()
+		return
+	}
+	defer l.own.Unlock()
+	l.mu.Lock()
+	l.kickedFeeds, l.in.feeds = l.in.feeds, l.kickedFeeds[:0]
+	l.mu.Unlock()
+	l.read(now)
+	l.woken(l.kickedFeeds)
+	clear(l.kickedFeeds)
+	l.sweep(kickSlice)
+	l.account()
+	if l.busy() {
+		l.wake()
 	}
 }
 
@@ -192,9 +238,7 @@ func (l *loop) round() (tick bool) {
 	l.mu.Lock()
 	l.taken, l.in = l.in, l.taken.emptied()
 	l.mu.Unlock()
-	at := time.Now()
-	l.clock, l.now, l.wall = at.Sub(l.begun).Milliseconds(), l.h.o.Hub.Now(), l.h.o.Now().UnixMilli()
-
+	l.read(time.Now())
 	for _, c := range l.taken.arrivals {
 		l.arrive(c)
 	}
@@ -208,14 +252,7 @@ func (l *loop) round() (tick bool) {
 		c.queued.Store(false)
 		l.serve(c, -1)
 	}
-	for _, f := range l.taken.feeds {
-		f.queued.Store(false)
-		f.left = len(f.members)
-		if !f.active && f.left > 0 {
-			f.active = true
-			l.active = append(l.active, f)
-		}
-	}
+	l.woken(l.taken.feeds)
 	for todo := min(len(l.again), slice/writesPerTurn); todo > 0; todo-- {
 		c := l.again[0]
 		l.again[0], l.again = nil, l.again[1:]
@@ -225,10 +262,33 @@ func (l *loop) round() (tick bool) {
 	if len(l.again) == 0 {
 		l.again = nil
 	}
-	l.sweep()
+	l.sweep(slice)
 	if l.taken.tick {
 		l.walk()
 	}
+	l.account()
+	return l.taken.tick
+}
+
+// read notes what time it is.
+func (l *loop) read(now time.Time) {
+	l.clock, l.now, l.wall = now.Sub(l.begun).Milliseconds(), l.h.o.Hub.Now(), l.h.o.Now().UnixMilli()
+}
+
+// woken has the members of these feeds given their turn.
+func (l *loop) woken(feeds []*feed) {
+	for _, f := range feeds {
+		f.queued.Store(false)
+		f.left = len(f.members)
+		if !f.active && f.left > 0 {
+			f.active = true
+			l.active = append(l.active, f)
+		}
+	}
+}
+
+// account tells what was written.
+func (l *loop) account() {
 	if hook := l.h.o.Hooks.Wrote; hook != nil && l.writes > 0 {
 		hook(l.writes, l.events, l.written)
 	}
@@ -236,7 +296,6 @@ func (l *loop) round() (tick bool) {
 	if cap(l.scratch) > 2*maxWrite {
 		l.scratch = nil
 	}
-	return l.taken.tick
 }
 
 // emptied returns the inbox' lists for new use, unless a storm has made them
@@ -253,9 +312,10 @@ func (in *inbox) emptied() inbox {
 	return inbox{feeds: in.feeds[:0], conns: in.conns[:0], arrivals: in.arrivals[:0], ends: in.ends[:0], happened: in.happened[:0]}
 }
 
-// sweep gives members of the woken feeds their turn, the feeds in rotation.
-func (l *loop) sweep() {
-	for todo := slice; todo > 0 && len(l.active) > 0; {
+// sweep gives so many members of the woken feeds their turn, the feeds in
+// rotation.
+func (l *loop) sweep(todo int) {
+	for todo > 0 && len(l.active) > 0 {
 		f := l.active[0]
 		l.active = l.active[1:]
 		n := min(f.left, todo)

@@ -351,7 +351,7 @@ func TestPathTellsGapsAndEndsTheSlow(t *testing.T) {
 		slow := f.dial("", "strict:a")
 		slow.want(EventOpen)
 		pad := strings.Repeat("x", 200<<10)
-		go f.count("strict:a", 1, 60, pad)
+		f.count("strict:a", 1, 120, pad)
 		for n := 1; ; n++ {
 			switch e := slow.next(); e.event {
 			case "count":

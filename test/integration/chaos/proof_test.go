@@ -84,6 +84,7 @@ func TestProve(t *testing.T) {
 		{"no gap", short, nil, []*story{told(starts(0), sees(3), sees(4))}, []kindOfViolation{missing}},
 		{"gap too short", short, nil, []*story{told(starts(0), gapped("trimmed", 0, 1), sees(3), sees(4))}, []kindOfViolation{missing}},
 		{"gap too long", short, nil, []*story{told(starts(0), gapped("trimmed", 0, 3), sees(4))}, []kindOfViolation{gapTooWide}},
+		{"gap too long, where what trimmed it was lost", short, flush, []*story{told(starts(0), gapped("trimmed", 0, 3), sees(4))}, nil},
 		{"gap that begins too early", short, nil, []*story{told(starts(0), sees(1), gapped("trimmed", 0, 2), sees(3), sees(4))}, []kindOfViolation{gapInexact}},
 		{"gap that ends nowhere", &truth{stream: streamed(1, 2, 5)[2:], acks: acked(1, 2, 5), trimmed: true}, nil,
 			[]*story{told(starts(0), gapped("trimmed", 0, 4), sees(5))}, []kindOfViolation{gapInexact}},
