@@ -262,3 +262,56 @@ func TestADroppedChannelHoldsNothing(t *testing.T) {
 		}
 	})
 }
+
+// arrays returns how many bytes a log's frames keep in memory at least, with
+// what stands behind them in the same arrays.
+func (l *log) arrays() (bytes int) {
+	ends := make(map[*byte]int)
+	for _, e := range l.entries {
+		all := e.Encoded.Frame[:cap(e.Encoded.Frame)]
+		ends[&all[len(all)-1]] = max(ends[&all[len(all)-1]], len(all))
+	}
+	for _, n := range ends {
+		bytes += n
+	}
+	return bytes
+}
+
+// What the budget counts is about what there is: frames that stand in shared
+// chunks must not keep much more than themselves.
+func TestLogsHoldWhatTheyCount(t *testing.T) {
+	for name, p := range map[string]Policy{
+		"a short log":  {BufferSize: 1},
+		"a long log":   {},
+		"with history": history,
+		"conflated":    conflated(Policy{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(max(p.HistorySize, 1), time.Hour)
+				r := s.replica(t, policies(t, p), func(o *Options) { o.Encode = encodeKey })
+				c := r.connect(t, Request{Channel: "x"})
+				synctest.Wait()
+				counted, held := 0, 0
+				for range 40 {
+					for range 401 { // of one key
+						s.publish("x", "key:"+strings.Repeat("x", 200))
+						top := r.hub.topic("x")
+						top.mu.Lock()
+						counted = max(counted, top.log.bytes)
+						top.mu.Unlock()
+					}
+					windowPasses()
+					c.now()
+					top := r.hub.topic("x")
+					top.mu.Lock()
+					held = max(held, top.log.arrays())
+					top.mu.Unlock()
+				}
+				if held > 2*counted {
+					t.Errorf("%d bytes are held, %d counted", held, counted)
+				}
+			})
+		})
+	}
+}

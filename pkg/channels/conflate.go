@@ -96,6 +96,7 @@ type window struct {
 	newest  map[string]*Entry // of those held back, by key
 	current int               // those held back that are not superseded
 	bytes   int               // of all that are held back
+	ending  int               // subscriptions that see it nevertheless: Finish
 }
 
 func newWindow(p *Policy) *window {
@@ -272,6 +273,11 @@ func (w *window) forget() {
 // there is no history: a log that joins a stream needs each position.
 func (t *topic) compact() {
 	l, from := &t.log, t.visible()-t.log.first
+	if t.window.ending > 0 {
+		for _, s := range t.subs {
+			t.moveUp(s)
+		}
+	}
 	kept := l.entries[:from]
 	for _, e := range l.entries[from:] {
 		if e.newer == nil {
@@ -283,6 +289,18 @@ func (t *topic) compact() {
 	}
 	clear(l.entries[len(kept):])
 	l.entries = kept
+}
+
+// moveUp has a subscription that reads what is held back keep its place among
+// it, where compact is about to remove entries before that.
+func (t *topic) moveUp(s *subscription) {
+	removed := int64(0)
+	for i := t.visible(); s.stage == following && i < s.index; i++ {
+		if t.log.at(i).newer != nil {
+			removed++
+		}
+	}
+	s.index -= removed
 }
 
 // endWindow shows what is held back, and has nothing held back any more. Called

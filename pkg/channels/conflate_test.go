@@ -739,3 +739,27 @@ func TestConflatePolicies(t *testing.T) {
 		}
 	}
 }
+
+// A connection that ends may be open for a while after Finish, until its last
+// bytes are written; the windows go on for the others.
+func TestConflateGoesOnAfterFinish(t *testing.T) {
+	for name, p := range withAndWithoutHistory {
+		t.Run(name, func(t *testing.T) {
+			conflation(t, p, func(t *testing.T, s *store, a, _ *replica) {
+				ending, c := a.connect(t, Request{Channel: "x"}), a.connect(t, Request{Channel: "x"})
+				s.publishAll("x", "a:1", "a:2", "a:3")
+				ending.exactly("a:1")
+				ending.sub.Finish()
+				ending.exactly("a:3")
+				windowPasses()
+				c.exactly("a:1", "a:3")
+				s.publishAll("x", "b:1", "c:1")
+				ending.exactly("b:1", "c:1")
+				s.publishAll("x", "b:2", "b:3", "b:4", "d:1")
+				ending.exactly("b:4", "d:1")
+				windowPasses()
+				c.exactly("c:1", "b:4", "d:1")
+			})
+		})
+	}
+}

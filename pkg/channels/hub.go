@@ -189,6 +189,7 @@ func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 		name := strings.Clone(r.Channel) // of a request, which need not be kept
 		t = &topic{hub: h, channel: name, policy: p, window: newWindow(p)}
 		t.log.budget = &h.logs
+		t.log.loose = t.window != nil && !p.History() // see compact
 		h.topics[name] = t
 		h.broker.Subscribe(name, !p.History())
 	}
@@ -215,6 +216,9 @@ func (h *Hub) release(s *subscription) {
 	t.subs[last] = nil
 	t.subs = t.subs[:last]
 	t.wakers.remove(s.group)
+	if t.window != nil && s.final {
+		t.window.ending--
+	}
 	empty := last == 0
 	if empty && h.linger > 0 {
 		t.linger = time.AfterFunc(h.linger, func() { h.drop(t) })

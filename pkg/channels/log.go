@@ -49,6 +49,7 @@ type log struct {
 	end     Position
 	bytes   int
 	chunk   []byte    // holds the newest frames, one after the other
+	loose   bool      // entries leave from its middle, so each keeps its frame for itself
 	seq     int64     // of the last event before the log began, or began anew
 	warmed  bool      // the newest events of the stream have been put in front
 	since   time.Time // when it began: only from then on can the stream have parted from what came before it
@@ -115,7 +116,7 @@ func (l *log) seqBefore(index int64) int64 {
 
 func (l *log) reset(at Position, since time.Time) {
 	l.grow(-l.bytes)
-	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next()), since: since, budget: l.budget, used: l.used}
+	*l = log{first: l.next(), start: at, end: at, seq: l.seqBefore(l.next()), since: since, budget: l.budget, used: l.used, loose: l.loose}
 }
 
 func (l *log) append(e *Entry) {
@@ -130,7 +131,8 @@ func (l *log) append(e *Entry) {
 	l.grow(e.size())
 }
 
-// Sizes of chunks in bytes. A channel's first is as small as its first frame.
+// Sizes of chunks in bytes. A channel's first is as small as its first frame, and
+// none is larger than what the log counts, because one entry keeps a whole one.
 const (
 	maxChunk = 32 << 10
 	// maxPlaced is the longest frame that is worth being copied into a chunk.
@@ -141,11 +143,11 @@ const (
 // can go out in one write as they stand.
 func (l *log) place(e *Entry) {
 	n := len(e.Encoded.Frame)
-	if n == 0 || n > maxPlaced {
+	if n == 0 || n > maxPlaced || l.loose {
 		return
 	}
 	if cap(l.chunk)-len(l.chunk) < n {
-		l.chunk = make([]byte, 0, max(n, min(2*cap(l.chunk), maxChunk)))
+		l.chunk = make([]byte, 0, max(n, min(2*cap(l.chunk), maxChunk, l.bytes)))
 	}
 	begin := len(l.chunk)
 	l.chunk = append(l.chunk, e.Encoded.Frame...)

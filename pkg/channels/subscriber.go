@@ -209,6 +209,9 @@ func (s *Subscriber) Shared() bool { return len(s.subs) == 1 }
 func (s *Subscriber) Finish() {
 	for _, sub := range s.subs {
 		sub.topic.mu.Lock()
+		if w := sub.topic.window; w != nil && !sub.final {
+			w.ending++
+		}
 		sub.final = true
 		sub.topic.mu.Unlock()
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -103,7 +104,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		undo()
 		return err
 	}
-	c.hold().head = head(w.Header())
+	c.hold().head = head(w.Header(), h.o.Now())
 	if err := release(w); err != nil {
 		c.sub.Close()
 		undo()
@@ -118,9 +119,12 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 
 // head is the status line and the header, with the connection's end as that of
 // the body: so the same bytes serve every connection, and a cut is no error.
-func head(h http.Header) []byte {
+func head(h http.Header, now time.Time) []byte {
 	streamHeaders(h)
 	h.Set("Connection", "close")
+	if h.Get("Date") == "" { // as net/http does it; RFC 9110, section 6.6.1, wants one
+		h.Set("Date", now.UTC().Format(http.TimeFormat))
+	}
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 200 OK\r\n")
 	_ = h.Write(&b) // to memory

@@ -66,7 +66,8 @@ type ending struct {
 }
 
 // slice is how many members of a feed have their turn before the loop looks at
-// what else there is: other channels must not wait for a large one.
+// what else there is: other channels must not wait for a large one. Of those
+// with more to write than one turn takes, as many as write about as often.
 const slice = 128
 
 func newLoop(h *Handler) (*loop, error) {
@@ -252,10 +253,11 @@ func (l *loop) round() (tick bool) {
 		l.serve(c, -1)
 	}
 	l.woken(l.taken.feeds)
-	for again := l.again[:len(l.again):len(l.again)]; len(again) > 0; again = again[1:] {
-		again[0].again = false
-		l.serve(again[0], -1)
-		l.again = l.again[1:]
+	for todo := min(len(l.again), slice/writesPerTurn); todo > 0; todo-- {
+		c := l.again[0]
+		l.again[0], l.again = nil, l.again[1:]
+		c.again = false
+		l.serve(c, -1)
 	}
 	if len(l.again) == 0 {
 		l.again = nil

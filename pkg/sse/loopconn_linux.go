@@ -157,9 +157,15 @@ func (l *loop) start(c *conn) {
 	l.scratch = append(l.scratch[:0], c.held.head...)
 	c.held = nil
 	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: string(c.id[:]), Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
+	if c.expires != 0 && c.expires <= l.wall { // meanwhile
+		l.write(c, l.scratch, false)
+		l.bye(c, CloseTokenExpired)
+		return
+	}
 	if l.compose(c, -1) {
 		l.deliver(c, -1)
 	}
+	l.setAlarm(c)
 }
 
 // deliver writes until nothing is ready or the socket is full.
@@ -364,6 +370,11 @@ func (l *loop) aged(c *conn) {
 		l.scratch = appendHeartbeat(l.scratch[:0], c.heartbeatEvents)
 		l.write(c, l.scratch, false)
 	}
+	l.setAlarm(c)
+}
+
+// setAlarm has a connection woken at its expiry, where a walk may be too late.
+func (l *loop) setAlarm(c *conn) {
 	if left := c.expires - l.wall; c.state == opened && c.expires != 0 && !c.alarm && left <= 2*ticksPerWalk*l.tickInterval().Milliseconds() {
 		c.alarm = true
 		time.AfterFunc(time.Duration(left)*time.Millisecond, c.Wake)

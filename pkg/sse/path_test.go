@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +129,9 @@ func TestPathHeaders(t *testing.T) {
 				if got := c.response.Header.Get(name); got != want {
 					t.Errorf("%s: %s is %q, want %q", proto, name, got, want)
 				}
+			}
+			if _, err := http.ParseTime(c.response.Header.Get("Date")); err != nil {
+				t.Errorf("%s: the answer's date: %v", proto, err)
 			}
 			if c.response.StatusCode != 200 || c.response.ContentLength != -1 {
 				t.Errorf("%s: answered %+v", proto, c.response)
@@ -259,6 +263,40 @@ func TestPathEndsWithItsToken(t *testing.T) {
 	})
 }
 
+// A right that ends while the channels are joined gives no event any more.
+func TestPathEndsWithItsTokenBeforeItBegins(t *testing.T) {
+	onEachPath(t, func(t *testing.T, path func(*Options)) {
+		var late atomic.Int64
+		f := newFixture(t, path, func(o *Options) {
+			o.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+		})
+		first := f.dial("", "a") // from now on there is a log
+		at := f.broker.publish("a", "1")
+		f.count("a", 2, 2)
+		first.want(EventOpen)
+		first.want("message")
+		first.wantNumbers(2, 2)
+		joining := make(chan struct{})
+		f.broker.set(func() { f.broker.held = true })
+		f.asking(func(s *Session) {
+			s.Expires = time.Now().Add(time.Hour)
+			close(joining)
+		})
+		go func() {
+			<-joining
+			for f.broker.hub.Channels() < 2 || f.handler.engine != nil && f.handler.LoopConnections() < 2 {
+				runtime.Gosched()
+			}
+			late.Store(int64(2 * time.Hour))
+			f.broker.hub.Confirmed("b")
+		}()
+		c := f.dial(NewCursor("a", at), "a", "b")
+		c.want(EventOpen)
+		wantClose(t, c.want(EventClose), CloseTokenExpired)
+		c.wantEnd()
+	})
+}
+
 // A stream whose channels cannot be joined says so in time, and one that hears
 // of an end meanwhile too.
 func TestPathIsRefusedForNow(t *testing.T) {
@@ -387,45 +425,4 @@ func TestPathNoticesWhoLeaves(t *testing.T) {
 			runtime.Gosched() // the hook is told first
 		}
 	})
-}
-
-// Of what a client sends after its request nothing is kept, and not everything
-// is taken.
-func TestLoopEndsWhoSendsTooMuch(t *testing.T) {
-	f := newFixture(t, func(o *Options) { o.Loops = 1 })
-	c := f.dial("", "a")
-	c.want(EventOpen)
-	junk := make([]byte, 4<<10)
-	for range maxHeard/len(junk) + 1 {
-		if _, err := c.Write(junk); err != nil {
-			break
-		}
-	}
-	if reason := <-f.closed; reason != endedByClient {
-		t.Errorf("ended by %q", reason)
-	}
-}
-
-// When the loops end, what they had is cut, and nothing more is taken.
-func TestLoopsEnd(t *testing.T) {
-	f := newFixture(t, func(o *Options) { o.Loops = 2 })
-	var streams []*caller
-	for range 5 {
-		streams = append(streams, f.dial("", "a", "b"))
-	}
-	for _, c := range streams {
-		c.want(EventOpen)
-	}
-	f.stop()
-	for _, c := range streams {
-		c.wantEnd()
-	}
-	if n := f.handler.Connections(); n != 0 {
-		t.Errorf("%d connections are left", n)
-	}
-	for _, l := range f.handler.engine.loops {
-		if len(l.feeds) != 0 || l.open.Load() != 0 || len(l.free) != len(l.slots) {
-			t.Errorf("a loop keeps %d feeds, %d connections, %d of %d slots", len(l.feeds), l.open.Load(), len(l.slots)-len(l.free), len(l.slots))
-		}
-	}
 }
