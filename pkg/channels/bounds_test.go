@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -48,4 +49,53 @@ func TestWhatASlowSubscriberHoldsIsBounded(t *testing.T) {
 			synctest.Wait()
 		}
 	})
+}
+
+// However many channels a client has, and however old its cursor is, it holds
+// little of history at a time.
+func TestOneClientHoldsFewPages(t *testing.T) {
+	const channels = 40
+	for name, start := range map[string]func(*Request){
+		"resumes": func(r *Request) { r.Start.Resume = &Position{Millis: 1} },
+		"lastN":   func(r *Request) { r.Start.LastN = 200 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			scenario(t, Policy{HistorySize: 1000}, func(t *testing.T, s *store, r *replica) {
+				var requests []Request
+				for i := range channels {
+					request := Request{Channel: strconv.Itoa(i)}
+					start(&request)
+					requests = append(requests, request)
+					s.publishNumbers(request.Channel, 1, 200)
+				}
+				c := r.connect(t, requests...)
+				got := make([]int, channels)
+				for left := 200 * channels; left > 0; {
+					synctest.Wait()
+					held := 0
+					for _, sub := range c.sub.subs {
+						if sub.page != nil {
+							held++
+						}
+					}
+					if held != c.sub.pages || held > maxPages {
+						t.Fatalf("%d pages are held, %d are counted, allowed are %d", held, c.sub.pages, maxPages)
+					}
+					list, err := c.sub.Next(time.Now(), nil, 50, 1<<20)
+					if err != nil || len(list) == 0 && c.sub.pages == 0 {
+						t.Fatalf("%d are missing, and nothing is on its way: %v", left, err)
+					}
+					for _, d := range list {
+						if d.Gap != nil {
+							continue
+						}
+						left--
+						if got[d.Channel]++; d.Entry.Encoded.payload() != strconv.Itoa(got[d.Channel]) {
+							t.Fatalf("%s came on %d, want %d", d.Entry.Encoded.payload(), d.Channel, got[d.Channel])
+						}
+					}
+				}
+			})
+		})
+	}
 }

@@ -81,6 +81,8 @@ type Subscriber struct {
 	marks  []Mark  // of the channels with history
 	markOf []int32 // per channel its index in marks, or -1
 	turn   int     // the channel whose turn it is
+	pages  int     // that its subscriptions hold or wait for
+	denied bool    // a subscription waits until there may be another page
 }
 
 // single is a Subscriber of one channel with all that it consists of: most
@@ -106,15 +108,18 @@ func newSubscriber(h *Hub, n int) *Subscriber {
 
 // Begun tells whether all channels are joined, so that Next can deliver.
 func (s *Subscriber) Begun(now time.Time) bool {
-	begun := true
-	for i, sub := range s.subs {
-		sub.topic.mu.Lock()
-		if sub.stage == starting && !sub.start(now) {
-			begun = false
-		} else if m := s.markOf[i]; m >= 0 && s.marks[m].Position.IsZero() {
-			s.marks[m].Position = sub.first
+	r, begun := room{of: s}, false
+	for again := true; again; again = r.freed && s.denied {
+		r.freed, s.denied, begun = false, false, true
+		for i, sub := range s.subs {
+			sub.topic.mu.Lock()
+			if sub.stage == starting && !sub.start(now, &r) {
+				begun = false
+			} else if m := s.markOf[i]; m >= 0 && s.marks[m].Position.IsZero() {
+				s.marks[m].Position = sub.first
+			}
+			sub.topic.mu.Unlock()
 		}
-		sub.topic.mu.Unlock()
 	}
 	return begun
 }
@@ -135,7 +140,30 @@ func (s *Subscriber) Channel(i int) string { return s.subs[i].topic.channel }
 func (s *Subscriber) Len() int { return len(s.subs) }
 
 // room is how much a subscriber may still be given at once.
-type room struct{ events, bytes int }
+type room struct {
+	events, bytes int
+	of            *Subscriber
+	freed         bool // a page was given back
+}
+
+// maxPages bounds what one subscriber holds of history, however many channels it
+// has and however old its cursor is.
+const maxPages = 4
+
+// page tells whether there may be another page, and counts it.
+func (r *room) page() bool {
+	if r.of.pages >= maxPages {
+		r.of.denied = true
+		return false
+	}
+	r.of.pages++
+	return true
+}
+
+func (r *room) giveBack() {
+	r.of.pages--
+	r.freed = true
+}
 
 func (r *room) left() bool { return r.events > 0 && r.bytes > 0 }
 
@@ -161,11 +189,15 @@ func (s *Subscriber) Take(now time.Time, limit int) (frames []byte, events int, 
 
 // NextOf is Next of the i-th channel alone.
 func (s *Subscriber) NextOf(i int, now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
-	r := room{events: limit, bytes: bytes}
+	r := room{events: limit, bytes: bytes, of: s}
 	sub := s.subs[i]
 	sub.topic.mu.Lock()
-	defer sub.topic.mu.Unlock()
-	return sub.take(now, i, out, &r)
+	out, err := sub.take(now, i, out, &r)
+	sub.topic.mu.Unlock()
+	if err == nil && r.freed && s.denied && r.left() {
+		return s.Next(now, out, r.events, r.bytes)
+	}
+	return out, err
 }
 
 // Next appends what is ready to out, about limit events or as many as have
@@ -173,17 +205,20 @@ func (s *Subscriber) NextOf(i int, now time.Time, out []Delivery, limit, bytes i
 // that there is nothing until the next Wake. The error is ErrSlow; what was
 // appended before it is valid.
 func (s *Subscriber) Next(now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
-	r := room{events: limit, bytes: bytes}
-	for range s.subs {
-		i := s.turn % len(s.subs)
-		s.turn = i + 1
-		sub := s.subs[i]
-		sub.topic.mu.Lock()
-		var err error
-		out, err = sub.take(now, i, out, &r)
-		sub.topic.mu.Unlock()
-		if err != nil || !r.left() {
-			return out, err
+	r := room{events: limit, bytes: bytes, of: s}
+	for again := true; again; again = r.freed && s.denied {
+		r.freed, s.denied = false, false
+		for range s.subs {
+			i := s.turn % len(s.subs)
+			s.turn = i + 1
+			sub := s.subs[i]
+			sub.topic.mu.Lock()
+			var err error
+			out, err = sub.take(now, i, out, &r)
+			sub.topic.mu.Unlock()
+			if err != nil || !r.left() {
+				return out, err
+			}
 		}
 	}
 	return out, nil

@@ -59,7 +59,7 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 	for r.left() {
 		switch s.stage {
 		case starting:
-			if !s.start(now) {
+			if !s.start(now, r) {
 				return out, nil
 			}
 		case replaying:
@@ -69,6 +69,9 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 						return out, nil
 					}
 					continue
+				}
+				if !r.page() {
+					return out, nil
 				}
 				key := pageKey{after: s.pos}
 				if t.cold() {
@@ -82,11 +85,11 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 			}
 			if s.page.err != nil {
 				// The stream stays open; the next fill that succeeds wakes it up.
-				s.page = nil
+				s.leavePage(r)
 				return out, nil
 			}
 			if s.page.key.warm {
-				s.page = nil
+				s.leavePage(r)
 				continue // the log may reach back now
 			}
 			for s.pageAt < len(s.page.entries) && r.left() {
@@ -98,7 +101,7 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 				s.pageAt++
 			}
 			if s.pageAt == len(s.page.entries) {
-				s.page = nil
+				s.leavePage(r)
 			}
 		case following:
 			var err error
@@ -111,7 +114,7 @@ func (s *subscription) take(now time.Time, at int, out []Delivery, r *room) ([]D
 }
 
 // start finds the first position, and reports whether it is known.
-func (s *subscription) start(now time.Time) bool {
+func (s *subscription) start(now time.Time, r *room) bool {
 	t := s.topic
 	if !t.joined {
 		return false
@@ -126,7 +129,7 @@ func (s *subscription) start(now time.Time) bool {
 	case s.begin.Unreadable:
 		s.gap = &Gap{Channel: t.channel, Reason: GapCursor, To: t.log.end}
 	case s.begin.LastN != 0:
-		if !s.startInPast(now) {
+		if !s.startInPast(now, r) {
 			s.stage = starting
 			return false
 		}
@@ -136,13 +139,16 @@ func (s *subscription) start(now time.Time) bool {
 }
 
 // startInPast places the subscription before the last events it asked for.
-func (s *subscription) startInPast(now time.Time) bool {
+func (s *subscription) startInPast(now time.Time, r *room) bool {
 	t := s.topic
 	oldest := int64(0)
 	if s.begin.MaxAge > 0 {
 		oldest = now.Add(-s.begin.MaxAge).UnixMilli()
 	}
 	if s.page == nil {
+		if !r.page() {
+			return false
+		}
 		key := pageKey{anew: true, tail: min(s.begin.LastN, t.policy.HistorySize)}
 		if s.begin.LastN < 0 {
 			key = pageKey{anew: true, after: Position{Millis: uint64(max(oldest-1, 0)), Seq: math.MaxUint64}}
@@ -153,7 +159,7 @@ func (s *subscription) startInPast(now time.Time) bool {
 		return false
 	}
 	if s.page.err != nil {
-		s.page = nil
+		s.leavePage(r)
 		return false
 	}
 	s.pos = s.page.start
@@ -164,7 +170,15 @@ func (s *subscription) startInPast(now time.Time) bool {
 		}
 		s.pos = e.Position
 	}
+	if len(r.of.subs) > maxPages {
+		s.leavePage(r) // so that the others can begin as well; it is read again
+	}
 	return true
+}
+
+func (s *subscription) leavePage(r *room) {
+	s.page = nil
+	r.giveBack()
 }
 
 // place moves from replaying to following, and reports whether it could. A

@@ -24,7 +24,13 @@ type engine struct {
 	h     *Handler
 	loops []*loop
 	turn  atomic.Uint32
+
+	warned atomic.Int64 // when descriptors last ran out, in Unix seconds
 }
+
+// warnInterval is how many seconds there have to be descriptors before their
+// lack is news again.
+const warnInterval = 10
 
 func newEngine(h *Handler, loops int) (*engine, error) {
 	e := &engine{h: h}
@@ -79,7 +85,9 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		return err
 	}
 	if err != nil {
-		h.o.Logger.Warn("no descriptor for another stream; raise the limit of open files", "error", err)
+		if now := time.Now().Unix(); now-e.warned.Swap(now) >= warnInterval {
+			h.o.Logger.Warn("no descriptor for another stream; raise the limit of open files", "error", err)
+		}
 		h.refuse(h.writer(w), CloseFull)
 		return nil
 	}
