@@ -33,6 +33,9 @@ type Config struct {
 	RedisURL string
 	// RedisPrefix begins every key and Redis channel of this gateway.
 	RedisPrefix string
+	// RedisLinks is how many subscription connections share the channels of one
+	// Redis. Zero means as many as the CPUs suggest.
+	RedisLinks int
 	// RedisDeafAfter is how long a subscription connection may be silent, not
 	// even hearing its own probes, before it is made anew.
 	RedisDeafAfter time.Duration

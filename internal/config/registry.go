@@ -52,6 +52,8 @@ var registry = declare(
 		func(c *Config) value { return redisURLValue{&c.RedisURL} }},
 	decl{"redis-prefix", "gw", "", "`prefix` of all keys and Redis channels",
 		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
+	decl{"redis-links", "0", "", "subscription connections that share the channels of one Redis; 0 means one for each 4 CPUs, at most 4",
+		func(c *Config) value { return intValue{&c.RedisLinks, 0, 16} }},
 	decl{"redis-deaf-after", "6s", "", "how long a subscription connection may be silent before it is made anew",
 		func(c *Config) value {
 			return durationValue{&c.RedisDeafAfter, 500 * time.Millisecond, 5 * time.Minute}

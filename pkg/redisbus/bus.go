@@ -29,8 +29,11 @@ type Options struct {
 	// probe is sent every third of it, before it is given up. If zero,
 	// DefaultDeafAfter.
 	DeafAfter time.Duration
-	Hooks     Hooks
-	Logger    *slog.Logger // if nil, slog.Default()
+	// Links is how many subscription connections share the channels of one
+	// server. If zero, 1. A Cluster has one to each master in any case.
+	Links  int
+	Hooks  Hooks
+	Logger *slog.Logger // if nil, slog.Default()
 }
 
 // Hooks are optional observers; nil fields are skipped. They must not block.
@@ -66,9 +69,9 @@ type Bus struct {
 	record  *recorder
 	log     *slog.Logger
 
-	// What is heard comes by link, and in a Cluster with sharded Pub/Sub the
+	// What is heard comes by links, and in a Cluster with sharded Pub/Sub the
 	// announcements by shards.
-	link      *link
+	links     trunk
 	shards    *shards
 	watch     *watcher   // nil unless a Cluster
 	dialer    *dialer    // of the cluster's commands
@@ -137,11 +140,15 @@ func Open(o Options) (*Bus, error) {
 	}
 	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
-	b.link = newLink(b.ordinaryLink(), (*announcements)(b))
+	n := o.Links
+	if t.clustered() {
+		n = 1 // each master has its own, and this one hears little
+	}
+	b.links = newTrunk(n, b.ordinaryLink, (*announcements)(b))
 	b.record = newRecorder(b)
 	if b.sentinels != nil {
 		b.sentinels.moved = func(addr string) {
-			b.link.leave(addr)
+			b.links.leave(addr)
 			b.record.link.leave(addr)
 		}
 	}
@@ -175,7 +182,7 @@ func (b *Bus) Run(ctx context.Context, r channels.Receiver) error {
 		// The library to load and the links depend on it.
 		b.detect(ctx)
 	}
-	list := []func(context.Context){b.keepLoaded, b.link.run, b.record.run}
+	list := []func(context.Context){b.keepLoaded, b.links.run, b.record.run}
 	if b.sharded.Load() {
 		list = append(list, b.shards.run)
 	}

@@ -101,7 +101,7 @@ func (b *Bus) spareMasters() []*redis.Options {
 // are heard, and the library is loaded. While one master of a Cluster is away,
 // the channels of the others are served; State tells what is not.
 func (b *Bus) Ready() bool {
-	if !b.link.up.Load() || !b.loaded.Load() {
+	if !b.links.up() || !b.loaded.Load() {
 		return false
 	}
 	if !b.sharded.Load() {
@@ -118,7 +118,7 @@ func (b *Bus) State() map[string]error {
 	if err := b.detectErr.Load(); err != nil {
 		return map[string]error{"redis": *err}
 	}
-	parts := map[string]error{"redis": b.link.trouble(now), "redis plain publish": b.record.link.trouble(now), "redis library": nil}
+	parts := map[string]error{"redis": b.links.trouble(now), "redis plain publish": b.record.link.trouble(now), "redis library": nil}
 	if parts["redis plain publish"] == nil && !b.record.hearing.Load() {
 		parts["redis plain publish"] = errors.New("not all of what this replica is to record is subscribed yet")
 	}
@@ -139,12 +139,11 @@ func (b *Bus) State() map[string]error {
 	return parts
 }
 
-// links counts the subscription connections that are up, and all.
-func (b *Bus) links() (up, wanted int) {
-	for _, l := range []*link{b.link, b.record.link} {
-		if wanted++; l.up.Load() {
-			up++
-		}
+// countLinks counts the subscription connections that are up, and all.
+func (b *Bus) countLinks() (up, wanted int) {
+	up, wanted = b.links.count(), len(b.links)+1
+	if b.record.link.up.Load() {
+		up++
 	}
 	if b.sharded.Load() {
 		u, w := b.shards.count()
@@ -165,7 +164,7 @@ func (b *Bus) changed(err error) {
 	b.stateMu.Lock()
 	defer b.stateMu.Unlock()
 	if b.o.Hooks.Links != nil {
-		b.o.Hooks.Links(b.links())
+		b.o.Hooks.Links(b.countLinks())
 	}
 	up := err == nil
 	if up {
@@ -181,7 +180,7 @@ func (b *Bus) changed(err error) {
 	b.known, b.state = true, up
 	switch {
 	case up:
-		b.log.Info("redis is here", "at", b.link.at())
+		b.log.Info("redis is here", "at", b.links.at())
 	case b.Ready():
 		b.log.Warn("a part of redis is away; its channels are caught up when it is back", "error", err)
 	default:

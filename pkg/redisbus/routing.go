@@ -6,9 +6,9 @@ import (
 	"realtime-gateway/pkg/channels"
 )
 
-// routing is where subscriptions go: to the link that hears everything, or in a
+// routing is where subscriptions go: to the links that hear everything, or in a
 // Cluster with sharded Pub/Sub to the shards, and the bare names of channels
-// without history to the link still, because PUBLISH knows no shards.
+// without history to these still, because PUBLISH knows no shards.
 type routing struct {
 	mu      sync.Mutex
 	decided bool
@@ -49,14 +49,14 @@ func (b *Bus) subscribeLocked(channel string, plain bool) {
 	switch {
 	case b.sharded.Load() && plain:
 		b.routing.plain[channel] = true
-		b.link.want(bare) // and when that stands, the stream
+		b.links.of(channel).want(bare) // and when that stands, the stream
 	case b.sharded.Load():
 		b.shards.want(stream)
 	case plain:
 		// First, so that it stands when the stream's subscription is confirmed.
-		b.link.want(bare, stream)
+		b.links.of(channel).want(bare, stream)
 	default:
-		b.link.want(stream)
+		b.links.of(channel).want(stream)
 	}
 }
 
@@ -71,13 +71,13 @@ func (b *Bus) Unsubscribe(channel string, plain bool) {
 	case b.sharded.Load():
 		if plain {
 			delete(b.routing.plain, channel)
-			b.link.unwant(bare)
+			b.links.of(channel).unwant(bare)
 		}
 		b.shards.unwant(stream)
 	case plain:
-		b.link.unwant(bare, stream)
+		b.links.of(channel).unwant(bare, stream)
 	default:
-		b.link.unwant(stream)
+		b.links.of(channel).unwant(stream)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestSentinelFailoverLeavesTheOldMasterAlive(t *testing.T) {
 	begin := time.Now()
 	eventually(t, "the links are at the new master", func() bool {
 		_, port, _ := net.SplitHostPort(replica.addr)
-		for _, l := range []*link{b.link, b.record.link} {
+		for _, l := range append(b.links, b.record.link) {
 			l.mu.Lock()
 			_, at, _ := net.SplitHostPort(l.addr)
 			l.mu.Unlock()

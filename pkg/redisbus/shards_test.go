@@ -58,7 +58,7 @@ func TestClusterHearsAllMasters(t *testing.T) {
 			t.Errorf("%s: %v", part, err)
 		}
 	}
-	if up, wanted := b.links(); up != 5 || wanted != 5 {
+	if up, wanted := b.countLinks(); up != 5 || wanted != 5 {
 		t.Errorf("%d of %d links are up", up, wanted)
 	}
 	for i, n := range c.nodes {
@@ -286,7 +286,7 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	}
 	b.publish(t, channel, "2")
 	f.wantAll(3)
-	if _, wanted := b.links(); wanted != 6 {
+	if _, wanted := b.countLinks(); wanted != 6 {
 		t.Errorf("%d links", wanted)
 	}
 	// And back, without a migration: what the server says unasked is enough.
@@ -297,7 +297,7 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	c.moveKeys(slot, added, old)
 	c.endMove(slot, added, old)
 	eventually(t, "the master without slots is left", func() bool {
-		_, wanted := b.links()
+		_, wanted := b.countLinks()
 		return wanted == 5
 	})
 	b.publish(t, channel, "3")
@@ -317,7 +317,7 @@ func TestClusterWithoutShards(t *testing.T) {
 	b.wait("confirmed " + channel)
 	b.publish(t, channel, "x")
 	b.wait("announced " + channel + " x")
-	if _, wanted := b.links(); wanted != 2 {
+	if _, wanted := b.countLinks(); wanted != 2 {
 		t.Errorf("%d links", wanted)
 	}
 }

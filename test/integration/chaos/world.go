@@ -73,12 +73,12 @@ func build(c Config) (*world, error) {
 		return w, err
 	}
 	for i := range replicas {
-		path := "auto"
+		path, links := "auto", "1"
 		if i == replicas-1 {
-			path = "goroutine" // a client meets both
+			path, links = "goroutine", "3" // a client meets both
 		}
 		g, err := harness.NewGateway(c.Binary,
-			append([]string{"--redis-url", url(i), "--config", config, "--stream-path", path}, flags...),
+			append([]string{"--redis-url", url(i), "--config", config, "--stream-path", path, "--redis-links", links}, flags...),
 			append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, c.Env...))
 		if err != nil {
 			return w, err
