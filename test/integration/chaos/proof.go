@@ -273,7 +273,7 @@ func (r *reader) untold(heard map[position]bool) {
 	var untold, inexact []position
 	for _, at := range r.lost {
 		switch {
-		case !heard[at] || !r.start.less(at) || r.saw[at] || told(at):
+		case !heard[at] || !r.start.less(at) || r.saw[at] || told(at) || r.diedWith(at):
 		case r.warned(at):
 			inexact = append(inexact, at)
 		default:
@@ -288,6 +288,15 @@ func (r *reader) untold(heard map[position]bool) {
 		r.index = min(r.behind(inexact[0])+shownItems/2, len(r.items)-1)
 		r.bad(lossInexact, "Redis lost %s, which others had seen, and the gap in that place does not cover them", r.show(inexact))
 	}
+}
+
+// diedWith tells whether a replica was killed soon after an event: if it was the
+// one that had delivered it, nobody was left who could record the loss.
+func (r *reader) diedWith(at position) bool {
+	heard := time.UnixMilli(int64(at.ms))
+	return slices.ContainsFunc(r.faults, func(f played) bool {
+		return f.name == replicaKilled && f.begin.After(heard) && f.begin.Before(heard.Add(lossSettles))
+	})
 }
 
 // warned tells whether the client got a gap for a loss in the place where the

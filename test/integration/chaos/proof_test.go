@@ -100,6 +100,8 @@ func TestProve(t *testing.T) {
 		{"lost and told later", failedOver, flush, []*story{witness, told(starts(0), sees(1), sees(2), sees(5), gapped("lost", 2, 5))}, nil},
 		{"lost before it began", failedOver, flush, []*story{witness, told(starts(5))}, nil},
 		{"lost, not told", failedOver, flush, []*story{witness, told(starts(0), sees(1), sees(2), sees(5))}, []kindOfViolation{lossUntold}},
+		{"lost, and who knew of it was killed", failedOver, append(flush, played{name: replicaKilled, begin: time.UnixMilli(1000)}),
+			[]*story{witness, told(starts(0), sees(1), sees(2), sees(5))}, nil},
 		{"lost, told too little", failedOver, flush, []*story{witness, told(starts(0), sees(1), sees(2), gapped("lost", 2, 2), sees(5))}, []kindOfViolation{lossInexact}},
 		{"lost, seen by nobody", failedOver, flush, []*story{told(starts(0), sees(1), sees(2), sees(5))}, nil},
 		{"lost without a fault that loses", failedOver, nil, []*story{told(starts(0), sees(1), sees(2), sees(5))}, []kindOfViolation{acknowledgedGone, acknowledgedGone}},

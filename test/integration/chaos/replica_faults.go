@@ -7,11 +7,14 @@ import (
 	"realtime-gateway/test/integration/harness"
 )
 
+// replicaKilled is the fault that lets nobody finish anything.
+const replicaKilled = "replica killed"
+
 // replicaFaults are what happens to replicas in every topology.
 func replicaFaults(replicas []*harness.Gateway) []fault {
 	of := func(target int) *harness.Gateway { return replicas[target%len(replicas)] }
 	return []fault{
-		{name: "replica killed", lane: replicaLane, longest: time.Second, begin: func(target int) (func() error, error) {
+		{name: replicaKilled, lane: replicaLane, longest: time.Second, begin: func(target int) (func() error, error) {
 			g := of(target)
 			return g.Start, g.Kill()
 		}},
