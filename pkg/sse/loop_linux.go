@@ -3,6 +3,7 @@ package sse
 import (
 	"context"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,7 +92,7 @@ func (l *loop) feed(channel string) *feed {
 	defer l.mu.Unlock()
 	f := l.feeds[channel]
 	if f == nil {
-		f = &feed{loop: l, name: cloned(channel)}
+		f = &feed{loop: l, name: strings.Clone(channel)}
 		l.feeds[f.name] = f
 	}
 	f.refs++

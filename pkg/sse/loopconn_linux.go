@@ -3,7 +3,6 @@ package sse
 import (
 	"errors"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -98,8 +97,6 @@ func (c *conn) end(reason CloseReason) {
 	c.loop.mu.Unlock()
 	c.loop.wake()
 }
-
-func cloned(s string) string { return strings.Clone(s) }
 
 func (c *conn) tag() uint64 { return uint64(c.slot) | uint64(c.turn)<<32 }
 
