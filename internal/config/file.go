@@ -94,7 +94,7 @@ func parseFile(name string, data []byte) (*file, error) {
 		if s == nil {
 			return nil, f.unknownSetting(e)
 		}
-		text, err := f.scalar(e, s.Allowed)
+		text, err := f.text(s, e)
 		if err != nil {
 			return nil, err
 		}
