@@ -21,6 +21,16 @@ func (h *Hub) check(ctx context.Context) {
 		return // the reconnect reads all channels
 	}
 	look, renew := h.toCheck()
+	verified := false
+	// behind has a channel read of which the stream has more than the log.
+	behind := func(t *topic, end Position) {
+		if !verified {
+			verified = h.broker.Verify(ctx) == nil
+		}
+		if verified { // else the next check finds it again
+			t.checked(end, false)
+		}
+	}
 	for batch := range slices.Chunk(look, checkBatch) {
 		if ctx.Err() != nil {
 			return
@@ -30,8 +40,12 @@ func (h *Hub) check(ctx context.Context) {
 			requests[i] = TailRequest{Channel: t.channel, From: Position{ends[i].Millis, ends[i].Seq + 1}, Limit: 1}
 		}
 		for i, tail := range h.broker.Tails(ctx, requests) {
-			if tail.Err == nil { // the broker reports its own state
-				batch[i].checked(ends[i], len(tail.Events) == 0)
+			switch {
+			case tail.Err != nil: // the broker reports its own state
+			case len(tail.Events) == 0:
+				batch[i].checked(ends[i], true)
+			default:
+				behind(batch[i], ends[i])
 			}
 		}
 	}
@@ -41,9 +55,14 @@ func (h *Hub) check(ctx context.Context) {
 		}
 		ends := ends(batch)
 		for i, top := range h.broker.Renew(ctx, names(batch)) {
-			if top.Err == nil {
-				batch[i].renewedNow()
-				batch[i].checked(ends[i], top.Position == ends[i])
+			if top.Err != nil {
+				continue
+			}
+			batch[i].renewedNow()
+			if top.Position == ends[i] {
+				batch[i].checked(ends[i], true)
+			} else {
+				behind(batch[i], ends[i])
 			}
 		}
 	}

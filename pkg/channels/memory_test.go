@@ -229,8 +229,10 @@ func (s *store) readCount() int {
 
 // memory is a Broker over a store, with faults.
 type memory struct {
-	store *store
-	hub   *Hub
+	verified   int   // how often Verify was asked
+	unverified error // what it answers
+	store      *store
+	hub        *Hub
 
 	// Guarded by store.mu.
 	wanted     map[string]bool
@@ -403,6 +405,13 @@ func (b *memory) each(ctx context.Context, names []string, top func(string) Posi
 		})
 	}
 	return tops
+}
+
+func (b *memory) Verify(context.Context) error {
+	b.store.mu.Lock()
+	defer b.store.mu.Unlock()
+	b.verified++
+	return b.unverified
 }
 
 func (b *memory) Tails(ctx context.Context, requests []TailRequest) []Tail {

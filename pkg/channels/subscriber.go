@@ -77,12 +77,12 @@ var ErrSlow = errors.New("subscriber is too slow")
 // methods belong to one goroutine.
 type Subscriber struct {
 	hub    *Hub
-	subs   []*subscription
-	marks  []Mark  // of the channels with history
-	markOf []int32 // per channel its index in marks, or -1
-	turn   int     // the channel whose turn it is
-	pages  int     // that its subscriptions hold or wait for
-	denied bool    // a subscription waits until there may be another page
+	subs   []*subscription // nil from Drop on
+	marks  []Mark          // of the channels with history
+	markOf []int32         // per channel its index in marks, or -1
+	turn   int             // the channel whose turn it is
+	pages  int             // that its subscriptions hold or wait for
+	denied bool            // a subscription waits until there may be another page
 }
 
 // single is a Subscriber of one channel with all that it consists of: most
@@ -112,6 +112,9 @@ func (s *Subscriber) Begun(now time.Time) bool {
 	for again := true; again; again = r.freed && s.denied {
 		r.freed, s.denied, begun = false, false, true
 		for i, sub := range s.subs {
+			if sub == nil {
+				continue
+			}
 			sub.topic.mu.Lock()
 			if sub.stage == starting && !sub.start(now, &r) {
 				begun = false
@@ -125,7 +128,7 @@ func (s *Subscriber) Begun(now time.Time) bool {
 }
 
 // Started returns where the i-th channel started, and whether it has history
-// and therefore positions at all. Valid once Begun.
+// and therefore positions at all. Valid once Begun, and until Drop.
 func (s *Subscriber) Started(i int) (p Position, history bool) {
 	sub := s.subs[i]
 	sub.topic.mu.Lock()
@@ -133,10 +136,10 @@ func (s *Subscriber) Started(i int) (p Position, history bool) {
 	return sub.first, sub.topic.policy.History()
 }
 
-// Channel returns the name of the i-th channel.
+// Channel returns the name of the i-th channel, until Drop.
 func (s *Subscriber) Channel(i int) string { return s.subs[i].topic.channel }
 
-// Len returns how many channels there are.
+// Len returns how many channels there are, those counted that were dropped.
 func (s *Subscriber) Len() int { return len(s.subs) }
 
 // room is how much a subscriber may still be given at once.
@@ -178,6 +181,9 @@ func (r *room) take(e *Entry) {
 // that Next has to be asked for what comes now. Only where Shared.
 func (s *Subscriber) Take(now time.Time, limit int) (frames []byte, events int, more bool) {
 	sub := s.subs[0]
+	if sub == nil {
+		return nil, 0, false
+	}
 	sub.topic.mu.Lock()
 	defer sub.topic.mu.Unlock()
 	frames, events, more = sub.run(now, limit)
@@ -189,8 +195,11 @@ func (s *Subscriber) Take(now time.Time, limit int) (frames []byte, events int, 
 
 // NextOf is Next of the i-th channel alone.
 func (s *Subscriber) NextOf(i int, now time.Time, out []Delivery, limit, bytes int) ([]Delivery, error) {
-	r := room{events: limit, bytes: bytes, of: s}
 	sub := s.subs[i]
+	if sub == nil {
+		return out, nil
+	}
+	r := room{events: limit, bytes: bytes, of: s}
 	sub.topic.mu.Lock()
 	out, err := sub.take(now, i, out, &r)
 	sub.topic.mu.Unlock()
@@ -212,6 +221,9 @@ func (s *Subscriber) Next(now time.Time, out []Delivery, limit, bytes int) ([]De
 			i := s.turn % len(s.subs)
 			s.turn = i + 1
 			sub := s.subs[i]
+			if sub == nil {
+				continue
+			}
 			sub.topic.mu.Lock()
 			var err error
 			out, err = sub.take(now, i, out, &r)
@@ -243,6 +255,9 @@ func (s *Subscriber) Shared() bool { return len(s.subs) == 1 }
 // for a connection that is about to end. What Next gives then is the last.
 func (s *Subscriber) Finish() {
 	for _, sub := range s.subs {
+		if sub == nil {
+			continue
+		}
 		sub.topic.mu.Lock()
 		if w := sub.topic.window; w != nil && !sub.final {
 			w.ending++
@@ -255,8 +270,26 @@ func (s *Subscriber) Finish() {
 // Close ends the subscriptions. The channels stay subscribed in Redis for the
 // hub's linger, so that a page reload costs nothing.
 func (s *Subscriber) Close() {
-	for _, sub := range s.subs {
-		s.hub.release(sub)
+	for i := range s.subs {
+		s.Drop(i)
 	}
 	s.subs = nil
 }
+
+// Drop ends the subscription of the i-th channel; the others go on, and what
+// Next gives has the same indices. The channel's place stays in the cursor: who
+// gets the right back goes on where it was lost. Dropping twice is once.
+func (s *Subscriber) Drop(i int) {
+	sub := s.subs[i]
+	if sub == nil {
+		return
+	}
+	s.subs[i] = nil
+	s.hub.release(sub)
+	if sub.page != nil {
+		s.pages--
+	}
+}
+
+// Dropped tells whether the i-th channel's subscription has ended by Drop.
+func (s *Subscriber) Dropped(i int) bool { return s.subs[i] == nil }

@@ -74,6 +74,8 @@ func (b *memory) Renew(ctx context.Context, names []string) []channels.Top { ret
 
 func (b *memory) Tops(ctx context.Context, names []string) []channels.Top { return b.Open(ctx, names) }
 
+func (b *memory) Verify(context.Context) error { return nil }
+
 func (b *memory) Tails(_ context.Context, requests []channels.TailRequest) []channels.Tail {
 	b.mu.Lock()
 	defer b.mu.Unlock()
