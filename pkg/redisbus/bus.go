@@ -32,6 +32,7 @@ type Options struct {
 	// Links is how many subscription connections share the channels of one
 	// server. If zero, 1. A Cluster has one to each master in any case.
 	Links  int
+	Guard  Guard // hears of revocations; nil where nobody has rights to lose
 	Hooks  Hooks
 	Logger *slog.Logger // if nil, slog.Default()
 }

@@ -40,10 +40,14 @@ func (b *Bus) shardLink() linkOptions {
 }
 
 func (b *Bus) commonLink() linkOptions {
-	return linkOptions{
+	o := linkOptions{
 		deafAfter: b.o.DeafAfter, own: b.keys.own, changed: b.changed, log: b.log,
 		lost: b.o.Hooks.Lost, probed: b.o.Hooks.Probe,
 	}
+	if b.o.Guard != nil {
+		o.control, o.told, o.refresh = b.keys.revoked(), b.told, b.o.Guard.Refresh
+	}
+	return o
 }
 
 // anyMaster is where ordinary Pub/Sub of a Cluster is heard: every node carries

@@ -2,7 +2,7 @@
 -- open a channel. One source for two ways of running it: as the function
 -- library "gateway" (Redis 7), and as scripts for EVALSHA where functions do
 -- not exist. The gateway puts the settings (PREFIX, ANNOUNCE, MAX_PAYLOAD,
--- KEY_LIFE, PLAIN_WINDOW, POLICIES) above this text and the entry points
+-- PLAIN_WINDOW, REVOCATION_LIFE, POLICIES) above this text and the entry points
 -- below it, so a publisher needs to know neither policies nor key names.
 --
 -- A channel's only state is its stream, the one key that callers declare. The
@@ -504,4 +504,101 @@ local function join(keys, args)
   end
   call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('(%.0f', now))
   return {string.format('%.0f', now), unpack(call('ZRANGE', keys[1], 0, -1))}
+end
+
+-- Revocations. What a user has lost is one hash, PREFIX.user:<user>. A field
+-- '<token>\n<channels>', where either may be empty for all, holds
+-- '<at> <until> <reason>': tokens issued up to at have lost it, and at until
+-- the last of them has expired by itself. That hash is all there is, so whoever
+-- reads it knows; who is there already hears of it on PREFIX.revoked.
+
+local MAX_REVOKED = 1000
+
+local function user_of(keys)
+  call = redis.call
+  local begin = PREFIX .. '.user:'
+  if #keys ~= 1 or string.sub(keys[1], 1, #begin) ~= begin then
+    return nil, 'exactly one key is needed, ' .. begin .. '<user>'
+  end
+  local user = string.sub(keys[1], #begin + 1)
+  return user, bad_label('the user', user)
+end
+
+local function bad_pattern(pattern)
+  if #pattern < 1 or #pattern > 255 or string.find(pattern, '[^A-Za-z0-9._~@/+=:*-]') or string.find(':' .. pattern .. ':', '::', 1, true) then
+    return 'CHANNEL is a channel, or a pattern such as project:42:**, in segments of A-Z a-z 0-9 . _ ~ @ / + = - parted by a colon'
+  end
+  local segments = {}
+  for segment in string.gmatch(pattern, '[^:]+') do segments[#segments + 1] = segment end
+  for i, segment in ipairs(segments) do
+    if string.find(segment, '*', 1, true) and segment ~= '*' and not (segment == '**' and i == #segments) then
+      return 'CHANNEL has * only as a whole segment, and ** only as the last'
+    end
+  end
+end
+
+-- disconnect [CHANNEL name] [TOKEN jti] [REASON text] [TTL ms] [AT ms]
+-- Takes a user's rights back: all of them, those of one token, or those to some
+-- channels. TTL is how long that has to hold, which is how long the tokens
+-- concerned live. Replicas put back by AT what Redis has lost. Returns the time
+-- up to which tokens are concerned, in milliseconds.
+local function disconnect(keys, args)
+  local user, wrong = user_of(keys)
+  if wrong then return fail(wrong) end
+  local given = {}
+  for i = 1, #args, 2 do
+    local name, value = string.upper(args[i]), args[i + 1]
+    if name ~= 'CHANNEL' and name ~= 'TOKEN' and name ~= 'REASON' and name ~= 'TTL' and name ~= 'AT' then
+      return fail('unknown option "' .. string.sub(args[i], 1, 64) .. '": allowed are CHANNEL name, TOKEN jti, REASON text, TTL ms')
+    end
+    if value == nil then return fail(name .. ' needs a value') end
+    if given[name] then return fail(name .. ' is given twice') end
+    if name == 'CHANNEL' then
+      wrong = bad_pattern(value)
+    elseif name == 'TTL' or name == 'AT' then
+      if not string.find(value, '^[1-9]%d*$') or #value > 15 then
+        wrong = name .. ' is a whole number of milliseconds above 0, but it is "' .. string.sub(value, 1, 64) .. '"'
+      end
+    else
+      wrong = bad_label(name, value)
+    end
+    if wrong then return fail(wrong) end
+    given[name] = value
+  end
+  local now = time_ms()
+  local at = math.min(tonumber(given.AT or now), now)
+  local reach = at + tonumber(given.TTL or REVOCATION_LIFE)
+  local text = given.REASON or ''
+  local name = (given.TOKEN or '') .. '\n' .. (given.CHANNEL or '')
+  if reach <= now then return string.format('%.0f', at) end
+  local function read(value)
+    local a, u, why = string.match(value, '^(%d+) (%d+) (.*)$')
+    return tonumber(a), tonumber(u), why
+  end
+  local before = call('HGET', keys[1], name)
+  if before then
+    local a, u, why = read(before)
+    if a > at then at, text = a, why end
+    reach = math.max(reach, u)
+  end
+  local count, furthest, over = 0, reach, {}
+  local all = call('HGETALL', keys[1])
+  for i = 1, #all, 2 do
+    local a, u = read(all[i + 1])
+    if all[i] == name then
+    elseif u <= now or name == '\n' and a <= at and u <= reach then
+      over[#over + 1] = all[i] -- has ended, or is part of this one
+    else
+      count, furthest = count + 1, math.max(furthest, u)
+    end
+  end
+  if count >= MAX_REVOKED then
+    return fail('the user has ' .. count .. ' revocations already: disconnect the user as a whole, without CHANNEL and TOKEN')
+  end
+  for i = 1, #over do call('HDEL', keys[1], over[i]) end
+  local when = string.format('%.0f %.0f', at, reach)
+  call('HSET', keys[1], name, when .. ' ' .. text)
+  call('PEXPIRE', keys[1], string.format('%.0f', furthest - now))
+  call('PUBLISH', PREFIX .. '.revoked', when .. '\n' .. user .. '\n' .. name .. '\n' .. text)
+  return string.format('%.0f', at)
 end

@@ -50,4 +50,6 @@ func (k keys) check(channel string) error {
 func (k keys) recorded() string         { return k.prefix + ".recorded" }
 func (k keys) replicas() string         { return k.prefix + ".replicas" }
 func (k keys) script() string           { return k.prefix + ".script" }
+func (k keys) revoked() string          { return k.prefix + ".revoked" }
+func (k keys) user(name string) string  { return k.prefix + ".user:" + name }
 func (k keys) probe(link string) string { return k.prefix + ".probe:" + link }

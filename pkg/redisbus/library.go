@@ -16,7 +16,7 @@ var source string
 
 // libraryVersion is raised with every change of gateway.lua that replicas of
 // the version before could not work with.
-const libraryVersion = 2
+const libraryVersion = 3
 
 // keyLife is how long a stream's key outlives its last use: a channel that was
 // quiet for less still knows its last position.
@@ -25,6 +25,10 @@ const keyLife = 24 * time.Hour
 // plainWindow is how long a recorded plain payload is remembered, to tell its
 // repetition from another recorder's late record.
 const plainWindow = 30 * time.Second
+
+// revocationLife is how long a revocation holds unless its caller says: longer
+// than most tokens live.
+const revocationLife = 30 * 24 * time.Hour
 
 // How gateway.lua announces: to all nodes of a Cluster, or only to those that
 // serve the channel's slot.
@@ -35,17 +39,19 @@ const (
 
 // The entry points of gateway.lua, by the names of their functions.
 const (
-	fnPublish = "gateway_publish"
-	fnLast    = "gateway_last"
-	fnLost    = "gateway_lost"
-	fnRecord  = "gateway_record"
-	fnOpen    = "gateway_open"
-	fnJoin    = "gateway_join"
-	fnInfo    = "gateway_info"
+	fnPublish    = "gateway_publish"
+	fnLast       = "gateway_last"
+	fnLost       = "gateway_lost"
+	fnRecord     = "gateway_record"
+	fnOpen       = "gateway_open"
+	fnJoin       = "gateway_join"
+	fnInfo       = "gateway_info"
+	fnDisconnect = "gateway_disconnect"
 )
 
 var entryPoints = []struct{ function, lua string }{
 	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
+	{fnDisconnect, "disconnect"},
 }
 
 // library is gateway.lua with a gateway's settings: as a function library and
@@ -66,6 +72,7 @@ func newLibrary(prefix string, maxPayload int, policies channels.Policies, annou
 	fmt.Fprintf(&b, "local PREFIX = %s\n", luaString(prefix))
 	fmt.Fprintf(&b, "local ANNOUNCE = %s\n", luaString(announce))
 	fmt.Fprintf(&b, "local MAX_PAYLOAD = %d\n", maxPayload)
+	fmt.Fprintf(&b, "local REVOCATION_LIFE = %d\n", revocationLife.Milliseconds())
 	fmt.Fprintf(&b, "local PLAIN_WINDOW = %d\n", plainWindow.Milliseconds())
 	b.WriteString("local POLICIES = {\n")
 	for _, p := range policies {
@@ -98,7 +105,7 @@ func (l *library) functions(stamp int64) string {
 		// These only write what frees memory or is tiny; they have to work when Redis is full, or nobody could read what it holds.
 		flags := ""
 		switch e.function {
-		case fnOpen, fnJoin, fnLost:
+		case fnOpen, fnJoin, fnLost, fnDisconnect:
 			flags = "'allow-oom'"
 		case fnLast:
 			flags = "'no-writes'"
@@ -134,15 +141,15 @@ func (l *library) outdates(info string, stamp int64) (bool, error) {
 	return digest != l.digest && loaded < stamp, nil
 }
 
-// luaPattern translates a channel pattern; {sub} stands for any segment,
-// because a policy belongs to the channel, whoever asks.
+// luaPattern translates a channel pattern; a placeholder stands for any
+// segment, because a policy belongs to the channel, whoever asks.
 func luaPattern(p channels.Pattern) string {
 	segments := p.Segments()
 	for i, s := range segments {
-		switch s {
-		case "*", "{sub}":
+		switch {
+		case s == "*", s[0] == '{':
 			segments[i] = "[^:]+"
-		case "**":
+		case s == "**":
 			segments[i] = ".+"
 		default:
 			var b strings.Builder

@@ -45,6 +45,13 @@ type linkOptions struct {
 	// error says that there is none at the moment.
 	probe   func() (string, error)
 	publish func(ctx context.Context, name, text string) error
+	// control is an ordinary Pub/Sub channel that is heard before anything else,
+	// also by links of shards: what comes by it goes to told. refresh makes up for
+	// what was said there while the link was not up, and nothing else is
+	// subscribed before it has returned. Empty for none.
+	control string
+	told    func(text string)
+	refresh func(context.Context) error
 	// misrouted is called when the server says that a name belongs elsewhere.
 	misrouted func()
 	// changed is called on every change of state, with what went wrong or nil.
@@ -86,6 +93,7 @@ type link struct {
 	floorUntil int64        // owned by receive
 	sent       atomic.Int64 // when the last probe was sent, likewise
 	probing    atomic.Bool
+	controlled bool // control is subscribed; owned by receive
 	background sync.WaitGroup
 
 	mu    sync.Mutex
@@ -238,6 +246,12 @@ func (l *link) session(ctx context.Context) error {
 	pubsub := client.Subscribe(ctx)
 	defer pubsub.Close()
 	l.heard.Store(time.Now().UnixNano())
+	if l.controlled = l.control == ""; !l.controlled {
+		if err := pubsub.Subscribe(ctx, l.control); err != nil {
+			return err
+		}
+	}
+	// Answers come in order, so the probe's tells that control is subscribed.
 	if err := l.startProbe(ctx, pubsub); err != nil {
 		return err
 	}
@@ -260,12 +274,26 @@ func (l *link) session(ctx context.Context) error {
 	probes := time.NewTicker(l.deafAfter / 3)
 	defer probes.Stop()
 	var again <-chan time.Time
+	var refreshed chan error
 	for {
 		select {
 		case <-ready:
-			if !l.up.Swap(true) {
-				l.changed(nil)
+			if l.up.Load() || refreshed != nil {
+				break
 			}
+			refreshed = make(chan error, 1)
+			if l.control == "" {
+				refreshed <- nil
+				continue
+			}
+			l.background.Go(func() { refreshed <- l.refresh(ctx) })
+			continue
+		case err := <-refreshed:
+			if err != nil {
+				return fmt.Errorf("read what was revoked meanwhile: %w", err)
+			}
+			l.up.Store(true)
+			l.changed(nil)
 		case <-l.kick:
 		case <-l.retry:
 			if again == nil {
@@ -334,7 +362,7 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 		now := time.Now().UnixNano()
 		if err != nil {
 			var answer redis.Error
-			if !l.sharded || !errors.As(err, &answer) {
+			if !l.sharded || !l.controlled || !errors.As(err, &answer) {
 				return err
 			}
 			l.hear(now)
@@ -344,6 +372,10 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 		l.hear(now)
 		switch m := m.(type) {
 		case *redis.Message:
+			if m.Channel == l.control && m.Pattern == "" {
+				l.told(m.Payload)
+				continue
+			}
 			if l.names.touch(m.Pattern, m.Channel, now) {
 				if sent := l.sent.Load(); l.probed != nil && m.Payload == strconv.FormatInt(sent, 10) {
 					l.probed(time.Duration(now - sent))
@@ -352,6 +384,13 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 			}
 			l.to.message(m.Pattern, m.Channel, m.Payload)
 		case *redis.Subscription:
+			if m.Channel == l.control {
+				if m.Kind != "subscribe" {
+					return errors.New("the server ended the subscription to " + l.control)
+				}
+				l.controlled = true
+				continue
+			}
 			l.answered(m, ready)
 		}
 	}

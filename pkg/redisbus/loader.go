@@ -102,11 +102,11 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 }
 
 // ensureScripts loads the scripts: all of them where there are no functions,
-// and the one for publishing everywhere, for publishers that call EVALSHA.
+// and those for others everywhere, who may call EVALSHA.
 func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
 	var shas, sources []string
 	for _, e := range entryPoints {
-		if s := l.library().scripts[e.function]; l.scripting.Load() || e.function == fnPublish {
+		if s := l.library().scripts[e.function]; l.scripting.Load() || scriptFields[e.function].sha != "" {
 			shas, sources = append(shas, s.sha), append(sources, s.source)
 		}
 	}
@@ -127,7 +127,13 @@ func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
 	return nil
 }
 
-// ensureSource keeps the publishing script where publishers look for it.
+// scriptFields is where in the scripts' hash others find what they may call.
+var scriptFields = map[string]struct{ sha, source string }{
+	fnPublish:    {"sha", "source"},
+	fnDisconnect: {"disconnect-sha", "disconnect-source"},
+}
+
+// ensureSource keeps the scripts where those look who call them.
 func (l *loader) ensureSource(ctx context.Context) error {
 	key := l.keys.script()
 	info, err := l.client.HGet(ctx, key, "info").Result()
@@ -139,8 +145,12 @@ func (l *loader) ensureSource(ctx context.Context) error {
 			return err
 		}
 	}
-	publish := l.library().scripts[fnPublish]
-	return l.client.HSet(ctx, key, "info", l.library().info(l.stamp), "sha", publish.sha, "source", publish.source).Err()
+	fields := []any{"info", l.library().info(l.stamp)}
+	for function, names := range scriptFields {
+		s := l.library().scripts[function]
+		fields = append(fields, names.sha, s.sha, names.source, s.source)
+	}
+	return l.client.HSet(ctx, key, fields...).Err()
 }
 
 // ensureInterval is how often ensure runs while nothing asks for it.

@@ -50,9 +50,13 @@ type Publisher struct {
 	scripting   atomic.Bool // the script is called, in place of the function
 	unsupported atomic.Bool // this Redis has no functions, or not for us
 
-	mu       sync.Mutex
-	sha      string    // of the script, which is taken from Redis where functions do not exist
-	shaSince time.Time // a configuration changed since then brings another
+	mu      sync.Mutex
+	scripts map[string]loadedScript // by function; taken from Redis where functions do not exist
+}
+
+type loadedScript struct {
+	sha   string
+	since time.Time // a configuration changed since then brings another
 }
 
 // scriptAge is how long a Publisher goes on with a script without asking for a
@@ -94,7 +98,7 @@ func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second}
+	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, scripts: make(map[string]loadedScript)}
 }
 
 // Close closes the connections.
@@ -188,7 +192,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	sha := ""
 	if p.scripting.Load() {
 		var err error
-		if sha, err = p.loadScript(ctx); err != nil {
+		if sha, err = p.loadScript(ctx, fnPublish); err != nil {
 			return todo, permanent(err)
 		}
 	}
@@ -217,36 +221,49 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		if err == nil {
 			t.position, err = channels.ParsePosition(text)
 		}
-		switch {
-		case err == nil:
-		case sha == "" && isUnsupported(err):
-			p.unsupported.Store(true)
-			p.scripting.Store(true)
-			again, passing = append(again, t), err
-		case isUnloaded(err):
-			// The gateway may not be allowed to load functions, or has not yet: its
-			// script does the same.
-			p.forgetScript()
-			p.scripting.Store(true)
-			again, passing = append(again, t), fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err)
-		case isRefusal(err):
-			t.err = fmt.Errorf("publish to %q: %w: %s", t.message.Channel, ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
-		default:
+		if err, final := p.judge(err, sha != ""); final {
+			t.err = err
+			if err != nil {
+				t.err = fmt.Errorf("publish to %q: %w", t.message.Channel, err)
+			}
+		} else {
 			again, passing = append(again, t), err
 		}
 	}
 	return again, passing
 }
 
-// loadScript takes the publishing script from where gateways keep it, and
-// loads it on every master.
-func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
+// judge tells what an answer means for a call, by script or by function:
+// whether it is final, or worth another attempt.
+func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
+	switch {
+	case err == nil:
+		return nil, true
+	case !byScript && isUnsupported(err):
+		p.unsupported.Store(true)
+		p.scripting.Store(true)
+		return err, false
+	case isUnloaded(err):
+		// The gateway may not be allowed to load functions, or has not yet: its
+		// script does the same.
+		p.forgetScripts()
+		p.scripting.Store(true)
+		return fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err), false
+	case isRefusal(err):
+		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: ")), true
+	}
+	return err, false
+}
+
+// loadScript takes a function's script from where gateways keep it, and loads
+// it on every master.
+func (p *Publisher) loadScript(ctx context.Context, function string) (sha string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sha != "" && time.Since(p.shaSince) < scriptAge {
-		return p.sha, nil
+	if s := p.scripts[function]; s.sha != "" && time.Since(s.since) < scriptAge {
+		return s.sha, nil
 	}
-	text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
+	text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
 	if errors.Is(err, redis.Nil) {
 		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
 		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
@@ -263,12 +280,13 @@ func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
 	if err != nil {
 		return "", err
 	}
-	p.sha, p.shaSince = sha1hex(text), time.Now()
-	return p.sha, nil
+	sha = sha1hex(text)
+	p.scripts[function] = loadedScript{sha, time.Now()}
+	return sha, nil
 }
 
-func (p *Publisher) forgetScript() {
+func (p *Publisher) forgetScripts() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sha = ""
+	clear(p.scripts)
 }

@@ -98,7 +98,9 @@ func newRecorder(b *Bus) *recorder {
 		r.early = standIn / 2
 	}
 	r.clockOf.Store(-1)
-	r.link = newLink(b.ordinaryLink(), r)
+	o := b.ordinaryLink()
+	o.control = "" // what it hears is recorded, and delivered to nobody
+	r.link = newLink(o, r)
 	r.want(r.records())
 	return r
 }
