@@ -28,7 +28,7 @@ func (a *api) subscribe(c echo.Context) error {
 	}
 	session := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
 	if claims != nil {
-		session.User, session.Expires = claims.Subject, claims.Expires
+		session.Holder, session.Expires = &sse.Holder{User: claims.Subject}, claims.Expires
 	}
 	for _, name := range p.channels {
 		if err := a.maySubscribe(claims, name); err != nil {

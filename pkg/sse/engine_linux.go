@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +70,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 	h := e.h
 	l := e.loops[int(e.turn.Add(1))%len(e.loops)]
 	c := &conn{
-		loop: l, user: strings.Clone(session.User), opened: h.o.Now().UnixMilli(), heartbeatEvents: session.HeartbeatEvents,
+		loop: l, holder: session.Holder, opened: h.o.Now().UnixMilli(), heartbeatEvents: session.HeartbeatEvents,
 	}
 	copy(c.id[:], rand.Text())
 	if c.feeds = c.single[:]; len(session.Requests) != 1 {
@@ -88,21 +87,23 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		if now := time.Now().Unix(); now-e.warned.Swap(now) >= warnInterval {
 			h.o.Logger.Warn("no descriptor for another stream; raise the limit of open files", "error", err)
 		}
-		h.refuse(h.writer(w), CloseFull)
+		h.refuse(h.writer(w), CloseFull, "")
 		return nil
 	}
 	c.fd = int32(fd)
 	reason, ok := h.add(c)
 	if !ok {
 		_ = unix.Close(fd)
-		h.refuse(h.writer(w), reason)
+		h.refuse(h.writer(w), reason, "")
 		return nil
 	}
 	undo := func() {
+		session.Holder.bind(nil)
 		l.forsake(c)
 		_ = unix.Close(fd)
 		h.remove(c)
 	}
+	session.Holder.bind(c)
 	requests := slices.Clone(session.Requests)
 	for i := range requests {
 		c.feeds[i].feed = l.feed(requests[i].Channel)

@@ -12,6 +12,7 @@ const (
 	EventOpen      = channels.ReservedPrefix + "open"
 	EventGap       = channels.ReservedPrefix + "gap"
 	EventClose     = channels.ReservedPrefix + "close"
+	EventError     = channels.ReservedPrefix + "error"
 	EventHeartbeat = channels.ReservedPrefix + "heartbeat"
 )
 
@@ -24,6 +25,7 @@ const (
 	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
 	CloseFull         CloseReason = "full"          // this replica has as many connections as it may
 	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
+	CloseRevoked      CloseReason = "revoked"       // the right to read was taken back; coming back is of no use
 	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows
 )
 
@@ -49,15 +51,18 @@ type open struct {
 }
 
 type closing struct {
-	Reason    CloseReason `json:"reason"`
-	Reconnect bool        `json:"reconnect"`
-	Retry     int64       `json:"retry"`
+	Reason    string `json:"reason"`
+	Reconnect bool   `json:"reconnect"`
+	Retry     int64  `json:"retry"`
 }
 
 // appendOpen appends gateway.open; its id is already a cursor.
 func appendOpen(dst []byte, sub *channels.Subscriber, o open, retry time.Duration) []byte {
 	o.Channels = make(map[string]*string, sub.Len())
 	for i := range sub.Len() {
+		if sub.Dropped(i) {
+			continue
+		}
 		var at *string
 		if p, history := sub.Started(i); history {
 			s := p.String()
@@ -85,9 +90,27 @@ func appendDelivery(dst []byte, sub *channels.Subscriber, d *channels.Delivery) 
 }
 
 // appendClose appends gateway.close. It carries no id, so the cursor stays.
-func appendClose(dst []byte, reason CloseReason, retry time.Duration) []byte {
-	data := object(closing{Reason: reason, Reconnect: true, Retry: retry.Milliseconds()})
-	return Message{Event: EventClose, Data: data, Retry: retry}.Append(dst)
+// text, if not empty, stands in for the reason.
+func appendClose(dst []byte, reason CloseReason, text string, retry time.Duration) []byte {
+	c := closing{Reason: text, Reconnect: reason != CloseRevoked, Retry: retry.Milliseconds()}
+	if text == "" {
+		c.Reason = string(reason)
+	}
+	return Message{Event: EventClose, Data: object(c), Retry: retry}.Append(dst)
+}
+
+// refusal is the data of a gateway.error event.
+type refusal struct {
+	Channel string `json:"channel"`
+	Reason  string `json:"reason"`
+}
+
+// appendError appends gateway.error. It carries no id, so the cursor stays.
+func appendError(dst []byte, channel, reason string) []byte {
+	if reason == "" {
+		reason = string(CloseRevoked)
+	}
+	return Message{Event: EventError, Data: object(refusal{channel, reason})}.Append(dst)
 }
 
 func appendHeartbeat(dst []byte, asEvent bool) []byte {

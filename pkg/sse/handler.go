@@ -52,7 +52,7 @@ type Hooks struct {
 // what it may read.
 type Session struct {
 	Requests []channels.Request
-	User     string    // for logs; empty for nobody
+	Holder   *Holder   // by whom rights are taken back; nil for somebody who has none to lose
 	Expires  time.Time // when the right to read ends; zero for never
 	// HeartbeatEvents asks for gateway.heartbeat events in place of comments.
 	HeartbeatEvents bool
@@ -179,6 +179,8 @@ type stream struct {
 	opened time.Time
 	awake  chan struct{}    // holds one token while there may be something to fetch
 	ending chan CloseReason // holds the first reason to end
+
+	notices []byte // of channels that were lost before the stream began
 }
 
 func (h *Handler) newStream() *stream {

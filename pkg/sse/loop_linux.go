@@ -101,15 +101,22 @@ func (l *loop) feed(channel string) *feed {
 
 // forsake releases a connection's feeds.
 func (l *loop) forsake(c *conn) {
+	for i := range c.feeds {
+		l.release(&c.feeds[i])
+	}
+}
+
+// release gives up a place among a feed's members, unless it was.
+func (l *loop) release(m *membership) {
+	f := m.feed
+	if f == nil {
+		return
+	}
+	m.feed = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, m := range c.feeds {
-		if m.feed == nil {
-			continue
-		}
-		if m.feed.refs--; m.feed.refs == 0 {
-			delete(l.feeds, m.feed.name)
-		}
+	if f.refs--; f.refs == 0 {
+		delete(l.feeds, f.name)
 	}
 }
 

@@ -33,7 +33,7 @@ type conn struct {
 	held   *held         // nil while nothing is held back
 
 	id      [26]byte
-	user    string
+	holder  *Holder
 	opened  int64 // Unix milliseconds, 0 for a stream that never began
 	expires int64 // likewise, 0 for never
 	quiet   int64 // since when nothing was written, by the loop's clock
@@ -131,6 +131,9 @@ func (l *loop) arrive(c *conn) {
 // serve gives a connection what there is for it, from one of its channels or,
 // below zero, from all.
 func (l *loop) serve(c *conn, channel int) {
+	if c.holder.hasOrders() && !l.obey(c) {
+		return
+	}
 	switch c.state {
 	case joining:
 		if c.sub.Begun(l.now) {
@@ -145,16 +148,52 @@ func (l *loop) serve(c *conn, channel int) {
 	}
 }
 
+// obey takes rights from a connection, and reports whether it goes on.
+func (l *loop) obey(c *conn) bool {
+	if c.state != joining && c.state != opened {
+		return false
+	}
+	v := l.judge(c)
+	switch {
+	case len(v.notices) == 0:
+	case c.state == joining || c.full:
+		h := c.hold()
+		h.rest = append(h.rest, v.notices...)
+	case !l.write(c, v.notices, true) && c.state == closed:
+		return false
+	}
+	if v.end != nil {
+		l.part(c, v.end.reason, v.end.text)
+		return false
+	}
+	return true
+}
+
+// judge has orders carried out on the connection's subscriptions. What is in
+// the verdict is left to the caller.
+func (l *loop) judge(c *conn) verdict {
+	v := c.holder.obey(c.sub)
+	for i := range c.feeds {
+		if m := &c.feeds[i]; m.feed != nil && c.sub.Dropped(i) {
+			m.feed.leave(m.at)
+			l.release(m)
+		}
+	}
+	return v
+}
+
 // start writes the head and the first event, with what is ready already.
 func (l *loop) start(c *conn) {
 	c.state = opened
 	if hook := l.h.o.Hooks.Opened; hook != nil {
 		hook()
 	}
-	l.scratch = append(l.scratch[:0], c.held.head...)
+	before := c.held
 	c.held = nil
+	l.scratch = append(l.scratch[:0], before.head...)
 	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: string(c.id[:]), Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
-	if c.expires != 0 && c.expires <= l.wall { // meanwhile
+	l.scratch = append(l.scratch, before.rest...) // what was lost meanwhile
+	if c.expires != 0 && c.expires <= l.wall {    // meanwhile
 		l.write(c, l.scratch, false)
 		l.bye(c, CloseTokenExpired)
 		return
@@ -170,6 +209,10 @@ func (l *loop) deliver(c *conn, channel int) {
 	for range writesPerTurn {
 		if c.held == nil && c.sub.Shared() {
 			frames, events, more := c.sub.Take(l.now, maxFrames)
+			// Asked behind Take: what came after an order is not sent.
+			if c.holder.hasOrders() && !l.obey(c) {
+				return
+			}
 			if events > 0 {
 				l.events += events
 				if !l.write(c, frames, true) || !more {
@@ -209,12 +252,25 @@ func (l *loop) compose(c *conn, channel int) (more bool) {
 		l.deliveries = list
 		more = len(list) >= batch
 	}
+	if c.holder.hasOrders() { // asked behind Next, as above
+		v := l.judge(c)
+		l.scratch = append(l.scratch, v.notices...)
+		if v.end != nil {
+			clear(l.deliveries)
+			if len(l.scratch) == 0 || l.write(c, l.scratch, false) || c.state != closed {
+				l.part(c, v.end.reason, v.end.text)
+			}
+			return false
+		}
+	}
 	n := 0
 	for n < len(list) && len(l.scratch) < maxComposed {
-		l.scratch = appendDelivery(l.scratch, c.sub, &list[n])
+		if d := &list[n]; !c.sub.Dropped(d.Channel) {
+			l.scratch = appendDelivery(l.scratch, c.sub, d)
+			l.events++
+		}
 		n++
 	}
-	l.events += n
 	more = more || n < len(list) || len(l.scratch) >= maxComposed/2
 	switch rest := list[n:]; {
 	case len(rest) == 0:
@@ -328,7 +384,10 @@ func (l *loop) end(c *conn, reason CloseReason) {
 }
 
 // bye says why the stream ends, and ends it once that is written.
-func (l *loop) bye(c *conn, reason CloseReason) {
+func (l *loop) bye(c *conn, reason CloseReason) { l.part(c, reason, "") }
+
+// part is bye with a text for the client in place of the reason.
+func (l *loop) part(c *conn, reason CloseReason, text string) {
 	if c.state != joining && c.state != opened {
 		return
 	}
@@ -340,7 +399,7 @@ func (l *loop) bye(c *conn, reason CloseReason) {
 	}
 	h := c.hold()
 	// The head, where it has not been written yet, or what the socket did not take.
-	bytes := appendClose(slices.Concat(h.head, h.rest), reason, retryDelay())
+	bytes := appendClose(slices.Concat(h.head, h.rest), reason, text, retryDelay())
 	c.state = leaving
 	*h = held{reason: reason}
 	if c.full {
@@ -396,9 +455,12 @@ func (l *loop) close(c *conn, why string) {
 	_ = unix.Close(int(c.fd))
 	c.sub.Close()
 	for _, m := range c.feeds {
-		m.feed.leave(m.at)
+		if m.feed != nil {
+			m.feed.leave(m.at)
+		}
 	}
 	l.forsake(c)
+	c.holder.bind(nil)
 	l.slots[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.open.Add(-1)
@@ -406,7 +468,7 @@ func (l *loop) close(c *conn, why string) {
 		if hook := l.h.o.Hooks.Closed; hook != nil {
 			hook(why, time.Duration(max(0, l.wall-c.opened))*time.Millisecond)
 		}
-		l.h.o.Logger.Debug("stream closed", "connection", string(c.id[:]), "user", c.user, "reason", why)
+		l.h.o.Logger.Debug("stream closed", "connection", string(c.id[:]), "user", c.holder.user(), "reason", why)
 	}
 	c.held = nil
 	l.h.remove(c)

@@ -22,8 +22,8 @@ const unmovedWait = time.Second
 
 // Poll answers once, as JSON, as soon as there is something and when nothing
 // came for Options.PollTimeout: the same replay as a stream, for networks that
-// hold streams back. When it returns a reason, nothing has been written and
-// the client should come back later. The error is that of
+// hold streams back. When it returns a reason, nothing has been written, and
+// the client should come back later unless it is CloseRevoked. The error is that of
 // channels.Hub.Subscribe.
 func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) (CloseReason, error) {
 	s := h.newStream()
@@ -36,7 +36,9 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 		return "", err
 	}
 	defer sub.Close()
-	if reason := h.await(r, s, sub); reason != "" {
+	session.Holder.bind(s)
+	defer session.Holder.bind(nil)
+	if reason, _ := h.await(r, s, sub, session.Holder); reason != "" {
 		return reason, nil
 	}
 	answer := Answer{Events: []json.RawMessage{}, Gaps: []Gap{}}
@@ -51,9 +53,17 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 			break // with what was answered so far: nothing
 		}
 		deliveries, err := sub.Next(h.o.Hub.Now(), nil, batch, maxWrite)
+		if session.Holder.hasOrders() { // asked behind Next: what came after an order is not answered
+			if v := session.Holder.obey(sub); v.end != nil {
+				return v.end.reason, nil
+			}
+		}
 		moved := false
 		for i := range deliveries {
 			d := &deliveries[i]
+			if sub.Dropped(d.Channel) {
+				continue
+			}
 			moved = moved || d.Gap == nil || d.Gap.From != d.Gap.To
 			sub.Advance(d)
 			if d.Gap != nil {

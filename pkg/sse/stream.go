@@ -37,7 +37,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 	s := h.newStream()
 	out := h.writer(w)
 	if reason, ok := h.add(s); !ok {
-		h.refuse(out, reason)
+		h.refuse(out, reason, "")
 		return nil
 	}
 	defer h.remove(s)
@@ -46,8 +46,10 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 		return err
 	}
 	defer sub.Close()
-	if reason := h.await(r, s, sub); reason != "" {
-		h.refuse(out, reason)
+	session.Holder.bind(s)
+	defer session.Holder.bind(nil)
+	if reason, text := h.await(r, s, sub, session.Holder); reason != "" {
+		h.refuse(out, reason, text)
 		return nil
 	}
 	if h.o.Hooks.Opened != nil {
@@ -57,30 +59,41 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 	if h.o.Hooks.Closed != nil {
 		h.o.Hooks.Closed(reason, h.o.Now().Sub(s.opened))
 	}
-	h.o.Logger.Debug("stream closed", "connection", s.id, "user", session.User, "reason", reason)
+	h.o.Logger.Debug("stream closed", "connection", s.id, "user", session.Holder.user(), "reason", reason)
 	return nil
 }
 
 // await waits until the channels are joined. It returns why the stream cannot
-// begin, or nothing.
-func (h *Handler) await(r *http.Request, s *stream, sub *channels.Subscriber) CloseReason {
-	if sub.Begun(h.o.Hub.Now()) {
-		return ""
+// begin, or nothing; text is for the client.
+func (h *Handler) await(r *http.Request, s *stream, sub *channels.Subscriber, holder *Holder) (reason CloseReason, text string) {
+	ready := func() bool {
+		if holder.hasOrders() {
+			v := holder.obey(sub)
+			s.notices = append(s.notices, v.notices...)
+			if v.end != nil {
+				reason, text = v.end.reason, v.end.text
+				return true
+			}
+		}
+		return sub.Begun(h.o.Hub.Now())
+	}
+	if ready() {
+		return reason, text
 	}
 	timeout := time.NewTimer(h.o.JoinTimeout)
 	defer timeout.Stop()
 	for {
 		select {
 		case <-s.awake:
-			if sub.Begun(h.o.Hub.Now()) {
-				return ""
+			if ready() {
+				return reason, text
 			}
 		case <-timeout.C:
-			return CloseUnavailable
+			return CloseUnavailable, ""
 		case reason := <-s.ending:
-			return reason
+			return reason, ""
 		case <-r.Context().Done():
-			return CloseUnavailable
+			return CloseUnavailable, ""
 		}
 	}
 }
@@ -96,6 +109,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	streamHeaders(out.w.Header())
 	out.w.WriteHeader(http.StatusOK)
 	out.buf = appendOpen(out.buf, sub, open{Connection: s.id, Replica: h.o.Replica, Heartbeat: h.o.Heartbeat.Milliseconds()}, retryDelay())
+	out.buf = append(out.buf, s.notices...) // what was lost meanwhile
+	s.notices = nil
 
 	heartbeat := time.NewTimer(h.heartbeatDelay())
 	defer heartbeat.Stop()
@@ -105,25 +120,26 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 		defer timer.Stop()
 		expired = timer.C
 	}
-	bye := func(reason CloseReason) string {
-		out.buf = appendClose(out.buf, reason, retryDelay())
+	part := func(reason CloseReason, text string) string {
+		out.buf = appendClose(out.buf, reason, text, retryDelay())
 		_ = out.flush() // ending either way
 		return string(reason)
 	}
-	var pending []channels.Delivery
+	bye := func(reason CloseReason) string { return part(reason, "") }
+	f := fetcher{h: h, sub: sub, holder: session.Holder, out: out}
 	for {
 		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
 			return bye(CloseTokenExpired)
 		}
-		more, slow := h.fetch(sub, &pending, out)
+		more := f.fetch()
+		if f.end != nil {
+			return part(f.end.reason, f.end.text)
+		}
 		if len(out.buf) > 0 {
 			if out.flush() != nil {
 				return endedByWrite
 			}
 			heartbeat.Reset(h.heartbeatDelay())
-		}
-		if slow {
-			return bye(CloseSlow)
 		}
 		if more {
 			// Even with events without end, and between any two writes of a long
@@ -134,14 +150,12 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			case <-expired:
 				return bye(CloseTokenExpired)
 			case reason := <-s.ending:
-				sub.Finish()
-				h.fetch(sub, &pending, out)
-				return bye(reason)
+				return part(f.finish(reason))
 			default:
 				continue
 			}
 		}
-		pending = nil
+		f.pending = nil
 		select {
 		case <-s.awake:
 		case <-heartbeat.C:
@@ -149,46 +163,77 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 		case <-expired:
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
-			// What came before the end is still delivered.
-			sub.Finish()
-			h.fetch(sub, &pending, out)
-			return bye(reason)
+			return part(f.finish(reason))
 		case <-r.Context().Done():
 			return endedByClient
 		}
 	}
 }
 
+// fetcher encodes what is ready for a stream.
+type fetcher struct {
+	h       *Handler
+	sub     *channels.Subscriber
+	holder  *Holder
+	out     *writer
+	pending []channels.Delivery
+	end     *order // why the stream ends, once it does
+}
+
 // fetch encodes what is ready, as much as one write carries; pending keeps the
-// rest. It reports whether there may be more, and whether the subscriber is too
-// slow to go on.
-func (h *Handler) fetch(sub *channels.Subscriber, pending *[]channels.Delivery, out *writer) (more, slow bool) {
+// rest. It reports whether there may be more.
+func (f *fetcher) fetch() (more bool) {
 	more = true // after a rest there always may be
-	if len(*pending) == 0 {
-		var err error
-		*pending, err = sub.Next(h.o.Hub.Now(), *pending, batch, maxWrite)
-		more, slow = len(*pending) >= batch, errors.Is(err, channels.ErrSlow)
+	var err error
+	if len(f.pending) == 0 {
+		f.pending, err = f.sub.Next(f.h.o.Hub.Now(), f.pending, batch, maxWrite)
+		more = len(f.pending) >= batch
+	}
+	// Asked behind Next: what came after an order is not sent.
+	if f.holder.hasOrders() {
+		v := f.holder.obey(f.sub)
+		f.out.buf = append(f.out.buf, v.notices...)
+		if f.end = v.end; f.end != nil {
+			return false
+		}
 	}
 	n := 0
-	for n < len(*pending) && len(out.buf) < maxWrite {
-		out.buf = appendDelivery(out.buf, sub, &(*pending)[n])
+	for n < len(f.pending) && len(f.out.buf) < maxWrite {
+		if d := &f.pending[n]; !f.sub.Dropped(d.Channel) {
+			f.out.buf = appendDelivery(f.out.buf, f.sub, d)
+			f.out.events++
+		}
 		n++
 	}
-	out.events += n
-	*pending = (*pending)[n:]
-	return more || len(*pending) > 0 || len(out.buf) >= maxWrite/2, slow
+	f.pending = f.pending[n:]
+	if errors.Is(err, channels.ErrSlow) {
+		f.end = &order{reason: CloseSlow}
+	}
+	return more || len(f.pending) > 0 || len(f.out.buf) >= maxWrite/2
+}
+
+// finish encodes what came before the end, which is still delivered.
+func (f *fetcher) finish(reason CloseReason) (CloseReason, string) {
+	f.sub.Finish()
+	f.fetch()
+	if f.end != nil {
+		return f.end.reason, f.end.text
+	}
+	return reason, ""
 }
 
 // Refuse answers with a stream that says when to come back, and ends.
-func (h *Handler) Refuse(w http.ResponseWriter, reason CloseReason) { h.refuse(h.writer(w), reason) }
+func (h *Handler) Refuse(w http.ResponseWriter, reason CloseReason) {
+	h.refuse(h.writer(w), reason, "")
+}
 
-func (h *Handler) refuse(out *writer, reason CloseReason) {
+func (h *Handler) refuse(out *writer, reason CloseReason, text string) {
 	if h.o.Hooks.Refused != nil {
 		h.o.Hooks.Refused(reason)
 	}
 	streamHeaders(out.w.Header())
 	out.w.WriteHeader(http.StatusOK)
-	out.buf = appendClose(out.buf, reason, retryDelay())
+	out.buf = appendClose(out.buf, reason, text, retryDelay())
 	_ = out.flush()
 }
 

@@ -30,7 +30,7 @@ func closeOf(t *testing.T, f frame) closing {
 
 func wantClose(t *testing.T, f frame, reason CloseReason) {
 	t.Helper()
-	if c := closeOf(t, f); c.Reason != reason || !c.Reconnect {
+	if c := closeOf(t, f); c.Reason != string(reason) || !c.Reconnect {
 		t.Errorf("closed with %+v, want %s and a reconnect", c, reason)
 	}
 }
