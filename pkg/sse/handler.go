@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"realtime-gateway/pkg/channels"
@@ -181,6 +182,7 @@ type stream struct {
 	ending chan CloseReason // holds the first reason to end
 
 	notices []byte // of channels that were lost before the stream began
+	about   atomic.Pointer[Info]
 }
 
 func (h *Handler) newStream() *stream {

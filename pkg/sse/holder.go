@@ -67,6 +67,13 @@ func (h *Holder) bind(w channels.Waker) {
 	h.mu.Unlock()
 }
 
+// bound returns the connection, while there is one.
+func (h *Holder) bound() channels.Waker {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.waker
+}
+
 // hasOrders tells whether there are any; it costs next to nothing.
 func (h *Holder) hasOrders() bool { return h != nil && h.told.Load() }
 
@@ -89,8 +96,9 @@ func (h *Holder) user() string {
 
 // verdict is what is left of a connection's rights.
 type verdict struct {
-	notices []byte // gateway.error of each lost channel, to be sent before anything else
-	end     *order // why the connection ends; nil if it goes on
+	lost    []string // channels
+	notices []byte   // gateway.error of each of them, to be sent before anything else
+	end     *order   // why the connection ends; nil if it goes on
 }
 
 // obey carries out the holder's orders on its subscriptions. The goroutine is
@@ -109,6 +117,7 @@ func (h *Holder) obey(sub *channels.Subscriber) (v verdict) {
 			if name := sub.Channel(i); o.channels.Match(name, "") {
 				sub.Drop(i)
 				lost = o
+				v.lost = append(v.lost, name)
 				v.notices = appendError(v.notices, name, o.text)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"realtime-gateway/pkg/channels"
 )
@@ -200,19 +201,20 @@ func TestPathIsRevokedBeforeItBegins(t *testing.T) {
 // them.
 func TestPathIsRevokedWhileItsSocketIsFull(t *testing.T) {
 	onEachPath(t, func(t *testing.T, path func(*Options)) {
-		f := newFixture(t, path)
+		f := newFixture(t, path, func(o *Options) { o.WriteTimeout = time.Minute })
 		holders := f.held()
 		c := f.dial("", "a", "b")
+		c.SetDeadline(time.Now().Add(5 * time.Minute))
 		c.want(EventOpen)
 		h := <-holders
 		pad := strings.Repeat("x", 200<<10)
-		f.count("a", 1, 60, pad)
+		f.count("a", 1, 40, pad)
 		h.Lose(pattern(t, "a"), "")
-		f.count("a", 61, 61, pad)
+		f.count("a", 41, 41, pad)
 		f.count("b", 1, 1)
 		n := 0
 		for e := c.next(); e.event != EventError; e = c.next() {
-			if n++; n > 60 || !strings.Contains(e.data, fmt.Sprintf(`"n":%d}`, n)) {
+			if n++; n > 40 || !strings.Contains(e.data, fmt.Sprintf(`"n":%d}`, n)) {
 				t.Fatalf("got %+v as number %d", e, n)
 			}
 		}

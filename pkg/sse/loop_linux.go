@@ -53,12 +53,13 @@ type loop struct {
 
 // inbox is what others have for the loop.
 type inbox struct {
-	feeds    []*feed
-	conns    []*conn // woken
-	arrivals []*conn
-	ends     []ending
-	happened []happening
-	tick     bool
+	feeds     []*feed
+	conns     []*conn // woken
+	arrivals  []*conn
+	ends      []ending
+	happened  []happening
+	questions []func()
+	tick      bool
 }
 
 type ending struct {
@@ -255,6 +256,9 @@ func (l *loop) round() (tick bool) {
 	}
 	for _, e := range l.taken.happened {
 		l.happened(e)
+	}
+	for _, question := range l.taken.questions {
+		question()
 	}
 	for _, c := range l.taken.conns {
 		c.queued.Store(false)

@@ -27,6 +27,7 @@ const unmovedWait = time.Second
 // channels.Hub.Subscribe.
 func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) (CloseReason, error) {
 	s := h.newStream()
+	s.named("poll", &session)
 	if reason, ok := h.add(s); !ok {
 		return reason, nil
 	}
@@ -54,7 +55,8 @@ func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) 
 		}
 		deliveries, err := sub.Next(h.o.Hub.Now(), nil, batch, maxWrite)
 		if session.Holder.hasOrders() { // asked behind Next: what came after an order is not answered
-			if v := session.Holder.obey(sub); v.end != nil {
+			v := session.Holder.obey(sub)
+			if s.lost(v.lost); v.end != nil {
 				return v.end.reason, nil
 			}
 		}

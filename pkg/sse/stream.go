@@ -35,6 +35,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 		}
 	}
 	s := h.newStream()
+	s.named("goroutine", &session)
 	out := h.writer(w)
 	if reason, ok := h.add(s); !ok {
 		h.refuse(out, reason, "")
@@ -70,6 +71,7 @@ func (h *Handler) await(r *http.Request, s *stream, sub *channels.Subscriber, ho
 		if holder.hasOrders() {
 			v := holder.obey(sub)
 			s.notices = append(s.notices, v.notices...)
+			s.lost(v.lost)
 			if v.end != nil {
 				reason, text = v.end.reason, v.end.text
 				return true
@@ -126,7 +128,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 		return string(reason)
 	}
 	bye := func(reason CloseReason) string { return part(reason, "") }
-	f := fetcher{h: h, sub: sub, holder: session.Holder, out: out}
+	f := fetcher{h: h, s: s, sub: sub, holder: session.Holder, out: out}
 	for {
 		if !session.Expires.IsZero() && !h.o.Now().Before(session.Expires) {
 			return bye(CloseTokenExpired)
@@ -173,6 +175,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 // fetcher encodes what is ready for a stream.
 type fetcher struct {
 	h       *Handler
+	s       *stream
 	sub     *channels.Subscriber
 	holder  *Holder
 	out     *writer
@@ -193,6 +196,7 @@ func (f *fetcher) fetch() (more bool) {
 	if f.holder.hasOrders() {
 		v := f.holder.obey(f.sub)
 		f.out.buf = append(f.out.buf, v.notices...)
+		f.s.lost(v.lost)
 		if f.end = v.end; f.end != nil {
 			return false
 		}
