@@ -32,14 +32,11 @@ func (p *program) publishCommand() *cobra.Command {
 	fs.StringVar(&m.EventID, "event-id", "", "the event's own `id`: published again within the idempotency window, it changes nothing")
 	fs.StringVar(&m.Type, "type", "", "`type` of an event whose payload has none")
 	config.DurationVar(fs, &m.TTL, "ttl", 0, 0, channels.MaxDuration, "age beyond which the event is not delivered; 0s: none")
-	loader := config.NewLoader(fs, "redis-url", "redis-prefix", "config")
+	loader := config.NewLoader(fs, redisSettings...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, _, err := loader.Resolve(p.environ)
 		if err != nil {
 			return err
-		}
-		if cfg.RedisURL == "" {
-			return usagef("there is no Redis to publish to: set --redis-url or GATEWAY_REDIS_URL")
 		}
 		m.Channel = args[0]
 		if err := channels.CheckName(m.Channel); err != nil {
@@ -77,9 +74,9 @@ func payload(arg string, stdin io.Reader) (string, error) {
 }
 
 func publish(ctx context.Context, cfg *config.Config, m redisbus.Message) (channels.Position, error) {
-	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix})
+	publisher, err := openPublisher(cfg)
 	if err != nil {
-		return channels.Position{}, usagef("%v", err)
+		return channels.Position{}, err
 	}
 	// What was published is published, whatever closing says.
 	defer func() { _ = publisher.Close() }()
@@ -88,4 +85,19 @@ func publish(ctx context.Context, cfg *config.Config, m redisbus.Message) (chann
 		return channels.Position{}, usagef("%v", err)
 	}
 	return at, err
+}
+
+// redisSettings are what a command needs that calls the gateway's functions in
+// Redis.
+var redisSettings = []string{"redis-url", "redis-prefix", "config"}
+
+func openPublisher(cfg *config.Config) (*redisbus.Publisher, error) {
+	if cfg.RedisURL == "" {
+		return nil, usagef("there is no Redis to call: set --redis-url or GATEWAY_REDIS_URL")
+	}
+	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix})
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	return publisher, nil
 }

@@ -20,6 +20,7 @@ import (
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
+	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
@@ -35,6 +36,7 @@ type gateway struct {
 	name      string // among the replicas
 	telemetry *telemetry.Telemetry
 	verifier  *auth.Verifier // nil where no key is configured
+	revoked   *revocation.Registry
 	bus       *redisbus.Bus
 	hub       *channels.Hub
 	streams   *sse.Handler
@@ -109,6 +111,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 	g.leave()
 	stop()
+	g.revoked.Close()
 	if g.verifier != nil {
 		g.verifier.Wait()
 	}
@@ -131,13 +134,17 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			return err
 		}
 	}
+	// The bus tells the registry of revocations and keeps them; events and they
+	// age by the same clock.
+	g.revoked = revocation.New(revocation.Options{Hooks: g.telemetry.Revocation(), Logger: g.log, Now: func() time.Time { return g.bus.Now() }})
 	g.bus, err = redisbus.Open(redisbus.Options{
 		URL: redisURL, Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
-		Replica: g.name, Links: redisLinks(cfg.RedisLinks), DeafAfter: cfg.RedisDeafAfter, Hooks: g.telemetry.Redis(), Logger: g.log,
+		Replica: g.name, Guard: g.revoked, Links: redisLinks(cfg.RedisLinks), DeafAfter: cfg.RedisDeafAfter, Hooks: g.telemetry.Redis(), Logger: g.log,
 	})
 	if err != nil {
 		return err
 	}
+	g.revoked.Use(g.bus)
 	linger := cfg.Linger
 	if linger == 0 {
 		linger = -1 // to the hub, zero means its default
@@ -157,7 +164,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		return err
 	}
 	options := httpapi.Options{
-		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier,
+		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier, Revoked: g.revoked,
 		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
 	}
 	if g.dev != nil {
@@ -167,7 +174,9 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		options.Open, options.Dev = true, g.dev.routes(g.bus)
 	}
 	g.public = g.server(httpapi.New(options))
-	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{Ready: g.ready, Metrics: g.telemetry.Handler(), Pprof: cfg.Pprof}))
+	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
+		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof,
+	}))
 	return nil
 }
 
@@ -203,6 +212,15 @@ func (g *gateway) server(h http.Handler) *http.Server {
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // what clients do wrong
 	}
+}
+
+// connections lists what is open, by user and by channel where they are named.
+func (g *gateway) connections(ctx context.Context, user, channel string, limit int) ([]sse.Info, int, error) {
+	f := sse.Filter{Channel: channel}
+	if user != "" {
+		f.Holders = g.revoked.Visits(user)
+	}
+	return g.streams.List(ctx, f, limit)
 }
 
 // ready tells per part whether this replica can deliver.

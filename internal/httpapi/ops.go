@@ -1,9 +1,14 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
+	"time"
+
+	"realtime-gateway/pkg/sse"
 )
 
 // OpsOptions configure the operators' interface.
@@ -11,11 +16,14 @@ type OpsOptions struct {
 	// Ready says per part whether this replica can deliver: nil means it can.
 	Ready   func() map[string]error
 	Metrics http.Handler
-	Pprof   bool
+	// Connections lists open connections of this replica, those of a user and of
+	// a channel where these are named; see sse.Handler.List.
+	Connections func(ctx context.Context, user, channel string, limit int) (list []sse.Info, total int, err error)
+	Pprof       bool
 }
 
 // NewOps returns the handler of the operations address: /healthz, /readyz,
-// /metrics and, where asked for, /debug/pprof.
+// /metrics, /v1/connections and, where asked for, /debug/pprof.
 func NewOps(o OpsOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -34,6 +42,7 @@ func NewOps(o OpsOptions) http.Handler {
 		writeStatus(w, code, map[string]any{"status": status, "parts": parts})
 	})
 	mux.Handle("GET /metrics", o.Metrics)
+	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, r *http.Request) { connections(w, r, o) })
 	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -44,7 +53,42 @@ func NewOps(o OpsOptions) http.Handler {
 	return mux
 }
 
-func writeStatus(w http.ResponseWriter, code int, body map[string]any) {
+const (
+	defaultConnections = 100
+	maxConnections     = 10_000
+	// listTimeout is how long a list may wait for the loops.
+	listTimeout = 5 * time.Second
+)
+
+// connections serves GET /v1/connections?user=…&channel=…&limit=….
+func connections(w http.ResponseWriter, r *http.Request, o OpsOptions) {
+	q := r.URL.Query()
+	if err := misspelt(q, "user", "channel", "limit"); err != nil {
+		writeStatus(w, http.StatusBadRequest, malformed(err.Error()))
+		return
+	}
+	limit := defaultConnections
+	if text := q.Get("limit"); text != "" {
+		var err error
+		if limit, err = strconv.Atoi(text); err != nil || limit < 0 || limit > maxConnections {
+			writeStatus(w, http.StatusBadRequest, malformed("limit is "+quote(text)+", allowed is a whole number from 0 to "+strconv.Itoa(maxConnections)))
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), listTimeout)
+	defer cancel()
+	list, total, err := o.Connections(ctx, q.Get("user"), q.Get("channel"), limit)
+	if err != nil {
+		writeStatus(w, http.StatusServiceUnavailable, temporary("the streams were not listed in time"))
+		return
+	}
+	if list == nil {
+		list = []sse.Info{}
+	}
+	writeStatus(w, http.StatusOK, map[string]any{"total": total, "connections": list})
+}
+
+func writeStatus(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)

@@ -344,7 +344,7 @@ func (r *Registry) Visits(name string) []*sse.Holder {
 	defer r.mu.Unlock()
 	u := r.users[name]
 	if u == nil {
-		return nil
+		return []*sse.Holder{}
 	}
 	list := make([]*sse.Holder, len(u.visits))
 	for i, v := range u.visits {

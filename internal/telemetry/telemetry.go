@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"realtime-gateway/internal/revocation"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -32,6 +33,7 @@ type Telemetry struct {
 	conflated                                    metric.Int64Counter
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
 	writes, recorded, rejected, linksLost        metric.Int64Counter
+	revocations, revoked                         metric.Int64Counter
 	age, lifetime, roundTrip, probe              metric.Float64Histogram
 	redisUp, recorderRoles, links                metric.Int64Gauge
 }
@@ -73,6 +75,8 @@ func (t *Telemetry) instruments() error {
 		{&t.writes, "gateway.writes", "Writes to streams; each carries all that was pending."},
 		{&t.recorded, "gateway.plain.recorded", "Payloads that came by PUBLISH and were recorded by this replica, by role."},
 		{&t.rejected, "gateway.plain.rejected", "Payloads that came by PUBLISH and were dropped, by reason."},
+		{&t.revocations, "gateway.revocations", "Revocations that concern users who are known to this replica, by scope."},
+		{&t.revoked, "gateway.revoked", "Rights taken from open connections, by what they lost: connection, channel, or, because nobody could tell, unread."},
 		{&t.linksLost, "gateway.redis.links.lost", "Subscription connections to Redis that were given up, by reason."},
 	} {
 		var err error
@@ -175,8 +179,8 @@ func (t *Telemetry) Channels() channels.Hooks {
 
 // Streams returns the hooks of the streams.
 func (t *Telemetry) Streams() sse.Hooks {
-	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull)
-	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseSlow, "client", "write")
+	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull, sse.CloseRevoked)
+	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseRevoked, sse.CloseSlow, "client", "write")
 	return sse.Hooks{
 		Opened: func() { t.opened.Add(background, 1) },
 		Closed: func(reason string, open time.Duration) {
@@ -225,5 +229,15 @@ func (t *Telemetry) Redis() redisbus.Hooks {
 		},
 		Lost:  func(r redisbus.LinkLoss) { t.linksLost.Add(background, 1, losses[r]) },
 		Probe: func(d time.Duration) { t.probe.Record(background, d.Seconds()) },
+	}
+}
+
+// Revocation returns the hooks of the registry of revocations.
+func (t *Telemetry) Revocation() revocation.Hooks {
+	scopes := labels("scope", "user", "token", "channel")
+	whats := labels("lost", "connection", "channel", "unread")
+	return revocation.Hooks{
+		Heard: func(scope string) { t.revocations.Add(background, 1, scopes[scope]) },
+		Taken: func(what string) { t.revoked.Add(background, 1, whats[what]) },
 	}
 }
