@@ -30,8 +30,8 @@ func (d Decision) String() string {
 // channel under policy p, which is the first that selects the channel (nil:
 // none does, so nobody may).
 //
-// A {sub} in the policy's pattern is a condition of its own, also where the
-// policy is public: the channel belongs to one user. The claims' expiry is not
+// A placeholder such as {sub} in the policy's pattern is a condition of its own,
+// also where the policy is public: the channel belongs to whose claim says so. The claims' expiry is not
 // looked at; it is the time of verification, and of the stream, that decides.
 //
 // Decide depends on its arguments alone and is safe for concurrent use.
@@ -39,11 +39,11 @@ func Decide(p *channels.Policy, claims *Claims, channel string) Decision {
 	if p == nil || !p.Pattern.MatchAnyone(channel) {
 		return Forbidden
 	}
-	if p.Pattern.HasSubject() {
+	if p.Pattern.HasPlaceholder() {
 		if claims == nil {
 			return NeedToken
 		}
-		if !p.Pattern.Match(channel, claims.Subject) {
+		if !p.Pattern.Match(channel, claims.Has) {
 			return Forbidden
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/json"
 	"testing"
 
 	"realtime-gateway/pkg/channels"
@@ -8,7 +9,7 @@ import (
 
 func TestDecide(t *testing.T) {
 	holder := func(subject string, patterns ...string) *Claims {
-		c := &Claims{Subject: subject}
+		c := &Claims{Subject: subject, fields: map[string]json.RawMessage{"org": []byte("7"), "teams": []byte(`["red","blue","**"]`)}}
 		for _, p := range patterns {
 			c.Subscribe = append(c.Subscribe, must(channels.ParsePattern(p)))
 		}
@@ -57,6 +58,17 @@ func TestDecide(t *testing.T) {
 		{"own channel, token, another with every right", "user:{sub}", token, holder("bob", "**"), "user:alice", Forbidden},
 		{"own channel, without subject", "user:{sub}", public, holder(""), "user:alice", Forbidden},
 		{"own channel, nobody, other channel", "user:{sub}", public, nil, "news", Forbidden},
+
+		{"a team's channel, public, nobody", "team:{teams}:*", public, nil, "team:red:x", NeedToken},
+		{"a team's channel, public, member", "team:{teams}:*", public, holder("alice"), "team:blue:x", Allowed},
+		{"a team's channel, public, another", "team:{teams}:*", public, holder("alice"), "team:green:x", Forbidden},
+		{"a team's channel, token, another with every right", "team:{teams}:*", token, holder("alice", "**"), "team:green:x", Forbidden},
+		{"a team's channel, value is a wildcard", "team:{teams}:*", public, holder("alice"), "team:**:x", Forbidden},
+		{"an unknown claim", "team:{team}:*", public, holder("alice"), "team:red:x", Forbidden},
+		{"two claims", "org:{org}:{sub}", authed, holder("alice"), "org:7:alice", Allowed},
+		{"two claims, one is wrong", "org:{org}:{sub}", authed, holder("alice"), "org:8:alice", Forbidden},
+		{"a claim in the right", "team:**", token, holder("alice", "team:{teams}:**"), "team:red:x:y", Allowed},
+		{"a claim in the right, another's", "team:**", token, holder("alice", "team:{teams}:**"), "team:green:x", Forbidden},
 
 		{"subject is a wildcard", "user:{sub}", public, holder("*"), "user:alice", Forbidden},
 		{"subject is a wildcard, as a right", "user:*", token, holder("*", "user:{sub}"), "user:alice", Forbidden},

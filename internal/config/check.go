@@ -84,7 +84,7 @@ func (c *Config) checkServing() error {
 		return nil
 	}
 	for i, p := range c.Channels {
-		if p.Subscribe != channels.AccessPublic || p.Pattern.HasSubject() {
+		if p.Subscribe != channels.AccessPublic || p.Pattern.HasPlaceholder() {
 			return errorf("", "the channels %s (%v) take a token, and nothing verifies one: set one of --jwt-secret, --jwt-public-key-file and --jwks-url, "+
 				"or GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY_FILE, GATEWAY_JWKS_URL", p.Pattern, c.policySources[i])
 		}
@@ -139,7 +139,7 @@ func covers(p, q channels.Pattern) bool {
 			return true
 		case qs[i] == "**":
 			return false
-		case segment == "*" || segment == "{sub}":
+		case segment == "*":
 		case segment != qs[i]:
 			return false
 		}

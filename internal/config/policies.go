@@ -29,7 +29,7 @@ const (
 const unavailable = "is not available in this version"
 
 var policyFields = []policyField{
-	{keyPattern, "", "which channels: * is one segment, ** the rest, {sub} the token's subject; the first match wins",
+	{keyPattern, "", "which channels: * is one segment, ** the rest, {claim} a value of that claim of the token, such as {sub}; the first match wins",
 		func(p *channels.Policy) value { return patternValue{&p.Pattern} }},
 	{"bufferSize", "256", "events a connection may lag behind before onFull acts; 0 means the default",
 		func(p *channels.Policy) value { return intValue{&p.BufferSize, 0, channels.MaxBufferSize} }},

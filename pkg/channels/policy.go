@@ -164,7 +164,7 @@ type Policies []*Policy
 
 // For returns the channel's policy, or nil where none matches and the channel
 // is therefore refused. The answer depends on the channel alone, never on who
-// asks: {sub} stands for any segment here.
+// asks: placeholders stand for any segment here.
 func (ps Policies) For(channel string) *Policy {
 	for _, p := range ps {
 		if p.Pattern.MatchAnyone(channel) {
