@@ -2,7 +2,7 @@
 //
 // [FromRequest] finds the token, [Verifier.Verify] turns it into [Claims], and
 // [Decide] answers, from a channel's policy and those claims alone, whether
-// they may subscribe:
+// they may subscribe, as [DecidePublish] does for publishing:
 //
 //	var claims *auth.Claims // nil: nobody
 //	if token, ok := auth.FromRequest(r, cookie); ok {
