@@ -22,7 +22,7 @@ func (p *program) tokenCommand() *cobra.Command {
 		Use:   "token --sub USER [--subscribe PATTERN]… [--publish PATTERN]…",
 		Short: "Sign a token for a user",
 		Long: "Signs a token with the shared secret and prints it. Patterns are those of the channel policies:\n" +
-			"* is one segment, ** the rest, {sub} the user.",
+			"* is one segment, ** the rest, {sub} the user, {claim} a value of that claim.",
 		Example: "  GATEWAY_JWT_SECRET=… gateway token --sub alice --subscribe 'project:*:tasks'",
 		Args:    exactly(),
 	}

@@ -2,7 +2,7 @@
 //
 // [FromRequest] finds the token, [Verifier.Verify] turns it into [Claims], and
 // [Decide] answers, from a channel's policy and those claims alone, whether
-// they may subscribe:
+// they may subscribe, as [DecidePublish] does for publishing:
 //
 //	var claims *auth.Claims // nil: nobody
 //	if token, ok := auth.FromRequest(r, cookie); ok {
@@ -15,6 +15,10 @@
 // the subject is the user and the expiry ends the user's streams:
 //
 //	{"sub": "alice", "exp": 1767225600, "gateway": {"subscribe": ["project:*:tasks"], "publish": []}}
+//
+// A placeholder in a pattern, in the token or in a policy, stands for the values
+// of that claim of the token ([Claims.Values]): {sub} for the subject, {teams}
+// for each element of "teams": ["red", "blue"].
 //
 // # Keys
 //
@@ -42,5 +46,6 @@
 // earlier are ended by a disconnect. The secret and the public key file are
 // read once. A certificate counts for its public key only; its dates and issuer
 // are not checked. Subjects with characters that channel names cannot have
-// (such as | or :) are valid but match no {sub}.
+// (such as | or :) are valid but match no {sub}; so it is with the values of
+// any other placeholder.
 package auth

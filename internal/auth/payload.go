@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,18 +28,20 @@ const maxTime = 253402300799
 // be called again, reads them. A map rather than a struct, because encoding/json would let a claim "Sub" stand in
 // for "sub".
 type payload struct {
+	raw    json.RawMessage
 	fields map[string]json.RawMessage
 
-	issuer, subject, id string
-	audience            jwt.ClaimStrings
-	expires, notBefore  *jwt.NumericDate
-	subscribe, publish  []channels.Pattern
+	issuer, subject, id        string
+	audience                   jwt.ClaimStrings
+	expires, notBefore, issued *jwt.NumericDate
+	subscribe, publish         []channels.Pattern
 }
 
 func (p *payload) UnmarshalJSON(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("not UTF-8") // decoding would make different names equal
 	}
+	p.raw = bytes.Clone(text) // the decoder's otherwise
 	return json.Unmarshal(text, &p.fields)
 }
 
@@ -46,7 +49,7 @@ func (p *payload) UnmarshalJSON(text []byte) error {
 
 func (p *payload) GetExpirationTime() (*jwt.NumericDate, error) { return p.expires, nil }
 func (p *payload) GetNotBefore() (*jwt.NumericDate, error)      { return p.notBefore, nil }
-func (p *payload) GetIssuedAt() (*jwt.NumericDate, error)       { return nil, nil }
+func (p *payload) GetIssuedAt() (*jwt.NumericDate, error)       { return p.issued, nil }
 func (p *payload) GetIssuer() (string, error)                   { return p.issuer, nil }
 func (p *payload) GetSubject() (string, error)                  { return p.subject, nil }
 func (p *payload) GetAudience() (jwt.ClaimStrings, error)       { return p.audience, nil }
@@ -66,6 +69,7 @@ func (p *payload) decode() error {
 		{"aud", audience(&p.audience)},
 		{"exp", moment(&p.expires)},
 		{"nbf", moment(&p.notBefore)},
+		{"iat", moment(&p.issued)},
 		{"gateway", p.rights},
 	} {
 		raw, ok := p.fields[c.name]
@@ -172,4 +176,41 @@ func moment(into **jwt.NumericDate) func(json.RawMessage) error {
 		*into = &jwt.NumericDate{Time: time.Unix(int64(whole), int64(fraction*1e9))}
 		return nil
 	}
+}
+
+// segmentsIn reads what a placeholder stands for out of a claim. What can be no
+// segment of a channel's name is left out and so matches nothing; it makes the
+// token no worse, because tokens carry claims for others too.
+func segmentsIn(raw json.RawMessage) []string {
+	list := []json.RawMessage{raw}
+	if len(raw) > 0 && raw[0] == '[' && json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	var out []string
+	seen := make(map[string]bool, len(list))
+	for _, element := range list {
+		if value := segmentIn(element); channels.IsSegment(value) && !seen[value] {
+			seen[value] = true
+			out = append(out, value)
+		}
+	}
+	return out
+}
+
+// segmentIn returns a string, or an integer as it is written, and else "".
+func segmentIn(raw json.RawMessage) string {
+	switch {
+	case len(raw) == 0:
+		return ""
+	case raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9':
+		if bytes.ContainsAny(raw, ".eE") {
+			return ""
+		}
+		return string(raw)
+	}
+	var value string
+	if text(&value)(raw) != nil {
+		return ""
+	}
+	return value
 }

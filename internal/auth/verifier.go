@@ -175,9 +175,12 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if err := v.check(&p); err != nil {
 		return nil, err
 	}
-	c := &Claims{Subject: p.subject, ID: p.id, Subscribe: p.subscribe, Publish: p.publish}
+	c := &Claims{Subject: p.subject, ID: p.id, Subscribe: p.subscribe, Publish: p.publish, Raw: p.raw, fields: p.fields}
 	if p.expires != nil {
 		c.Expires = p.expires.Time
+	}
+	if p.issued != nil {
+		c.Issued = p.issued.Time
 	}
 	return c, nil
 }

@@ -80,16 +80,33 @@ func (c *Config) checkServing() error {
 	if c.RedisURL == "" {
 		return errorf("", "there is no Redis: set --redis-url or GATEWAY_REDIS_URL, or try --dev")
 	}
-	if c.JWTSecret != "" || c.JWTPublicKeyFile != "" || c.JWKSURL != "" {
-		return nil
-	}
+	verifies := c.JWTSecret != "" || c.JWTPublicKeyFile != "" || c.JWKSURL != ""
 	for i, p := range c.Channels {
-		if p.Subscribe != channels.AccessPublic || p.Pattern.HasSubject() {
+		if needsToken(p) && !verifies {
 			return errorf("", "the channels %s (%v) take a token, and nothing verifies one: set one of --jwt-secret, --jwt-public-key-file and --jwks-url, "+
 				"or GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY_FILE, GATEWAY_JWKS_URL", p.Pattern, c.policySources[i])
 		}
+		for _, right := range []struct {
+			key    string
+			access channels.Access
+		}{{keyAccess, p.Subscribe}, {keyPublish, p.Publish}} {
+			if right.access == channels.AccessWebhook {
+				return errorf("", "the channels %s (%v) have %s: webhook, and no webhook is configured: this version has none, allowed is another value", p.Pattern, c.policySources[i], right.key)
+			}
+		}
 	}
 	return nil
+}
+
+// needsToken tells whether a policy is of no use to those without a token.
+// Publishing by token is the default, and where nothing verifies one it means
+// nobody.
+func needsToken(p *channels.Policy) bool {
+	switch p.Subscribe {
+	case channels.AccessToken, channels.AccessAuthenticated:
+		return true
+	}
+	return p.Pattern.HasPlaceholder() || p.Publish == channels.AccessAuthenticated
 }
 
 // checkDev keeps a gateway that asks nobody for a token from the network.
@@ -139,7 +156,7 @@ func covers(p, q channels.Pattern) bool {
 			return true
 		case qs[i] == "**":
 			return false
-		case segment == "*" || segment == "{sub}":
+		case segment == "*":
 		case segment != qs[i]:
 			return false
 		}

@@ -59,7 +59,8 @@ func TestFileErrors(t *testing.T) {
 		{"conflate with more", "channels:\n- pattern: a\n  conflate: {by: data.id, windwo: 1s}", "conflate in gateway.yaml:3 has the unknown setting"},
 		{"conflate twice", "channels:\n- pattern: a\n  conflate: {by: x, by: y, window: 1s}", "by in gateway.yaml:3 is set twice"},
 		{"conflate beyond messageTTL", "channels:\n- pattern: a\n  messageTTL: 1s\n  conflate:\n    by: data.id\n    window: 1s", "config: gateway.yaml:6 (pattern a): conflate.window is 1s, allowed is less than messageTTL, which is 1s"},
-		{"webhook", "channels:\n- pattern: a\n  subscribe: webhook", "subscribe in gateway.yaml:3 is \"webhook\", which is not available in this version: allowed is token, authenticated or public"},
+		{"subscribe", "channels:\n- pattern: a\n  subscribe: none", "subscribe in gateway.yaml:3 is \"none\": allowed is token, authenticated, public or webhook"},
+		{"publish", "channels:\n- pattern: a\n  publish: public", "publish in gateway.yaml:3 is \"public\": allowed is token, authenticated, webhook or none"},
 		{"catch-up without history", "channels:\n- pattern: a\n  lastN: 0\n  onFull: catch-up", "config: gateway.yaml:4 (pattern a): onFull is catch-up, which needs history"},
 		{"replay without history", "channels:\n- pattern: a\n  subscribe: public\n  lastN: 5", "config: gateway.yaml:4 (pattern a): lastN and maxAge replay from history"},
 		{"merge of a list", "channels:\n- <<: [a]\n  pattern: a", "<< in gateway.yaml:2 is not possible here"},
@@ -115,6 +116,7 @@ channels:
     historyTTL: 7d
     idempotencyWindow: 1d12h
     subscribe: authenticated
+    publish: none
   - &status
     pattern: status:**
     subscribe: public
@@ -124,11 +126,11 @@ channels:
 `).must(t)
 	full := channels.Policy{
 		BufferSize: 64, OnFull: channels.DropNewest, MessageTTL: 10 * time.Minute, LastN: 5, MaxAge: 90 * time.Minute,
-		HistorySize: 1000, HistoryTTL: 7 * 24 * time.Hour, IdempotencyWindow: 36 * time.Hour, Subscribe: channels.AccessAuthenticated,
+		HistorySize: 1000, HistoryTTL: 7 * 24 * time.Hour, IdempotencyWindow: 36 * time.Hour, Subscribe: channels.AccessAuthenticated, Publish: channels.AccessNone,
 	}
 	plain := channels.Policy{
 		BufferSize: channels.DefaultBufferSize, OnFull: channels.DropOldest, HistoryTTL: channels.DefaultHistoryTTL,
-		IdempotencyWindow: channels.DefaultIdempotencyWindow,
+		IdempotencyWindow: channels.DefaultIdempotencyWindow, Publish: channels.AccessToken,
 	}
 	public, token := plain, plain
 	public.Subscribe, token.Subscribe = channels.AccessPublic, channels.AccessToken

@@ -143,6 +143,16 @@ func TestHowValuesFitTogether(t *testing.T) {
 			load(t, []string{key}, withRedis, yaml).must(t)
 		}
 	}
+	for _, pattern := range []string{"user:{sub}", "team:{teams}:**"} {
+		load(t, nil, withRedis, "channels:\n- {pattern: '"+pattern+"', subscribe: public}").wantError(t, needsKey)
+	}
+	load(t, nil, withRedis, "channels: [{pattern: a, subscribe: public, publish: authenticated}]").wantError(t, needsKey)
+	load(t, nil, withRedis, "channels: [{pattern: a, subscribe: public, publish: none}]").must(t)
+	for _, key := range []string{"subscribe", "publish"} {
+		yaml := "channels:\n- pattern: a\n  " + key + ": webhook"
+		load(t, []string{"--jwt-secret=x"}, withRedis, yaml).wantError(t, "the channels a (gateway.yaml:2) have "+key+": webhook, and no webhook is configured")
+		load(t, []string{"--dev"}, nil, yaml).must(t)
+	}
 	load(t, []string{"--addr=:1", "--ops-addr=:1"}, withRedis, "").wantError(t, `config: flag --ops-addr is ":1", the same as flag --addr`)
 	load(t, []string{"--addr=:9090"}, withRedis, "").wantError(t, `--ops-addr (default) is ":9090", the same as flag --addr`)
 	load(t, []string{"--addr=:0", "--ops-addr=:0"}, withRedis, "").must(t)

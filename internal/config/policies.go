@@ -23,13 +23,11 @@ const (
 	keyPattern  = "pattern"
 	keyConflate = "conflate"
 	keyAccess   = "subscribe"
+	keyPublish  = "publish"
 )
 
-// unavailable is how a setting that is agreed on, but not built, is refused.
-const unavailable = "is not available in this version"
-
 var policyFields = []policyField{
-	{keyPattern, "", "which channels: * is one segment, ** the rest, {sub} the token's subject; the first match wins",
+	{keyPattern, "", "which channels: * is one segment, ** the rest, {claim} a value of that claim of the token, such as {sub}; the first match wins",
 		func(p *channels.Policy) value { return patternValue{&p.Pattern} }},
 	{"bufferSize", "256", "events a connection may lag behind before onFull acts; 0 means the default",
 		func(p *channels.Policy) value { return intValue{&p.BufferSize, 0, channels.MaxBufferSize} }},
@@ -51,9 +49,13 @@ var policyFields = []policyField{
 		func(p *channels.Policy) value { return policyDuration(&p.IdempotencyWindow) }},
 	{keyConflate, "", "of the events of one key within a window only the newest is delivered live",
 		func(p *channels.Policy) value { return conflateValue{&p.Conflate} }},
-	{keyAccess, "token", "who may read: whose token's claims say so, anyone with a token, or anyone",
+	{keyAccess, "token", "who may read: whose token's claims say so, anyone with a token, anyone, or whom the webhook allows",
 		func(p *channels.Policy) value {
-			return choiceOf(&p.Subscribe, channels.AccessToken, channels.AccessAuthenticated, channels.AccessPublic)
+			return choiceOf(&p.Subscribe, channels.AccessToken, channels.AccessAuthenticated, channels.AccessPublic, channels.AccessWebhook)
+		}},
+	{keyPublish, "token", "who may publish over HTTP: whose token's claims say so, anyone with a token, whom the webhook allows, or nobody",
+		func(p *channels.Policy) value {
+			return choiceOf(&p.Publish, channels.AccessToken, channels.AccessAuthenticated, channels.AccessWebhook, channels.AccessNone)
 		}},
 }
 
@@ -128,7 +130,6 @@ func (f *file) readPolicy(item *yaml.Node) error {
 }
 
 func (f *file) readPolicyField(p *channels.Policy, e entry, lines map[string]int) error {
-	where := f.at(e.line).of(e.key)
 	field := findPolicyField(e.key)
 	if field == nil {
 		at := f.at(e.line).String()
@@ -144,9 +145,6 @@ func (f *file) readPolicyField(p *channels.Policy, e entry, lines map[string]int
 	v := field.bind(p)
 	if mapping, ok := v.(conflateValue); ok {
 		return f.readConflate(mapping, e, lines)
-	}
-	if e.key == keyAccess && e.value.Value == "webhook" {
-		return errorf(where, "is \"webhook\", which %s: allowed is %s", unavailable, v.Allowed())
 	}
 	return f.readScalar(v, e)
 }

@@ -204,7 +204,7 @@ type patternValue struct{ p *channels.Pattern }
 func (v patternValue) String() string { return v.p.String() }
 func (v patternValue) Type() string   { return "string" }
 func (v patternValue) Allowed() string {
-	return "segments parted by ':', where * is one segment, ** the rest and {sub} the token's subject"
+	return "segments parted by ':', where * is one segment, ** the rest and {claim} a value of that claim of the token, such as {sub}"
 }
 func (v patternValue) Set(s string) error {
 	p, err := channels.ParsePattern(s)

@@ -242,7 +242,7 @@ func TestCovers(t *testing.T) {
 		want bool
 	}{
 		{"**", "a", true}, {"**", "a:**", true}, {"a:**", "a:*:{sub}", true}, {"a:**", "a", false}, {"a", "a", true}, {"a", "a:b", false},
-		{"a:b", "a", false}, {"*", "a", true}, {"*", "{sub}", true}, {"a", "*", false}, {"*", "**", false}, {"*:**", "**", false}, {"b:**", "a:**", false},
+		{"a:b", "a", false}, {"*", "a", true}, {"*", "{sub}", true}, {"a:{teams}", "a:b", true}, {"a:b", "a:{teams}", false}, {"a", "*", false}, {"*", "**", false}, {"*:**", "**", false}, {"b:**", "a:**", false},
 	} {
 		p, err1 := channels.ParsePattern(c.p)
 		q, err2 := channels.ParsePattern(c.q)

@@ -21,6 +21,22 @@ type Publisher interface {
 	Publish(ctx context.Context, m redisbus.Message) (channels.Position, error)
 }
 
+// What an Authorizer is asked for: reading, in streams, polls and history, or
+// publishing.
+const (
+	ActionSubscribe = "subscribe"
+	ActionPublish   = "publish"
+)
+
+// Authorizer decides about rights in place of a policy and a token. It must be
+// safe for concurrent use.
+type Authorizer interface {
+	// Allow returns nil where the holder of claims (nil: nobody) may do action on
+	// channel, otherwise what the client is answered: a *Problem as it is,
+	// anything else as temporary.
+	Allow(ctx context.Context, claims *auth.Claims, channel, action string) error
+}
+
 // Options configure the interface. Hub, Streams and Publisher are required.
 type Options struct {
 	Hub       *channels.Hub
@@ -29,6 +45,9 @@ type Options struct {
 	// Verifier checks tokens. Nil means that no key is configured: then nobody
 	// has a token, and only public channels can be read.
 	Verifier *auth.Verifier
+	// Authorizer is asked about channels whose policy leaves the decision to the
+	// application's webhook. Nil means that none is configured: then nobody may.
+	Authorizer Authorizer
 	// Open lets everyone read and publish on every channel that has a policy,
 	// token or not. For development on loopback only.
 	Open bool
@@ -156,9 +175,30 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 	return claims, err
 }
 
-// maySubscribe returns nil where the holder of claims may read the channel,
+// maySubscribe returns the channel's policy where the holder of claims may read
+// it, otherwise a problem.
+func (a *api) maySubscribe(ctx context.Context, claims *auth.Claims, channel string) (*channels.Policy, error) {
+	policy, err := a.Hub.Policy(channel)
+	if err != nil {
+		return nil, channelProblem(channel, err)
+	}
+	if a.Open {
+		return policy, nil
+	}
+	switch auth.Decide(policy, claims, channel) {
+	case auth.Allowed:
+		return policy, nil
+	case auth.NeedToken:
+		return nil, problem(http.StatusUnauthorized, "channel "+quote(channel)+" needs a token: send Authorization: Bearer, the cookie "+a.cookieName()+", or the query parameter token")
+	case auth.Ask:
+		return policy, a.ask(ctx, claims, channel, ActionSubscribe)
+	}
+	return nil, forbidden(channel)
+}
+
+// mayPublish returns nil where the holder of claims may publish to the channel,
 // otherwise a problem.
-func (a *api) maySubscribe(claims *auth.Claims, channel string) error {
+func (a *api) mayPublish(ctx context.Context, claims *auth.Claims, channel string) error {
 	policy, err := a.Hub.Policy(channel)
 	if err != nil {
 		return channelProblem(channel, err)
@@ -166,13 +206,26 @@ func (a *api) maySubscribe(claims *auth.Claims, channel string) error {
 	if a.Open {
 		return nil
 	}
-	switch auth.Decide(policy, claims, channel) {
+	switch auth.DecidePublish(policy, claims, channel) {
 	case auth.Allowed:
 		return nil
 	case auth.NeedToken:
-		return problem(http.StatusUnauthorized, "channel "+quote(channel)+" needs a token: send Authorization: Bearer, the cookie "+a.cookieName()+", or the query parameter token")
+		return problem(http.StatusUnauthorized, "publishing to "+quote(channel)+" needs a token with the right to")
+	case auth.Ask:
+		return a.ask(ctx, claims, channel, ActionPublish)
 	}
-	return forbidden(channel)
+	if policy.Publish == channels.AccessNone {
+		return problem(http.StatusForbidden, "nobody publishes to "+quote(channel)+" over HTTP")
+	}
+	return problem(http.StatusForbidden, "the token gives no right to publish to "+quote(channel))
+}
+
+// ask leaves the decision to the application.
+func (a *api) ask(ctx context.Context, claims *auth.Claims, channel, action string) error {
+	if a.Authorizer == nil {
+		return forbidden(channel)
+	}
+	return a.Authorizer.Allow(ctx, claims, channel, action)
 }
 
 func (a *api) cookieName() string {

@@ -67,7 +67,7 @@ func (a *api) history(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.maySubscribe(claims, channel); err != nil {
+	if _, err := a.maySubscribe(r.Context(), claims, channel); err != nil {
 		return err
 	}
 	q := r.URL.Query()
@@ -133,15 +133,8 @@ func (a *api) publish(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.Hub.Policy(channel); err != nil {
-		return channelProblem(channel, err)
-	}
-	switch {
-	case a.Open:
-	case claims == nil:
-		return problem(http.StatusUnauthorized, "publishing needs a token with the right to publish")
-	case !claims.MayPublish(channel):
-		return problem(http.StatusForbidden, "the token gives no right to publish to "+quote(channel))
+	if err := a.mayPublish(r.Context(), claims, channel); err != nil {
+		return err
 	}
 	q := r.URL.Query()
 	if err := misspelt(q, "eventId", "type", "ttl", "token"); err != nil {

@@ -31,12 +31,9 @@ func (a *api) subscribe(c echo.Context) error {
 		session.Holder, session.Expires = &sse.Holder{User: claims.Subject}, claims.Expires
 	}
 	for _, name := range p.channels {
-		if err := a.maySubscribe(claims, name); err != nil {
-			return err
-		}
-		policy, err := a.Hub.Policy(name)
+		policy, err := a.maySubscribe(r.Context(), claims, name)
 		if err != nil {
-			return channelProblem(name, err)
+			return err
 		}
 		session.Requests = append(session.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
 	}

@@ -45,6 +45,17 @@ func CheckName(name string) error {
 	return nil
 }
 
+// IsSegment tells whether s can stand between the ':' of a channel name: it has
+// at least one byte, and only such as a name has.
+func IsSegment(s string) bool {
+	for i := range len(s) {
+		if !nameByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
 func emptySegment(name string) bool {
 	return name[0] == ':' || name[len(name)-1] == ':' || strings.Contains(name, "::")
 }

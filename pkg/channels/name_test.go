@@ -2,6 +2,7 @@ package channels
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,8 +23,9 @@ func TestCheckName(t *testing.T) {
 
 func TestPatternMatch(t *testing.T) {
 	for _, tt := range []struct {
-		pattern, channel, subject string
-		want                      bool
+		pattern, channel string
+		claims           string // such as sub=alice,team=red,team=blue
+		want             bool
 	}{
 		{"a", "a", "", true},
 		{"a", "b", "", false},
@@ -39,27 +41,80 @@ func TestPatternMatch(t *testing.T) {
 		{"a:**", "a:b", "", true},
 		{"a:**", "a:b:c", "", true},
 		{"a:**", "ab:c", "", false},
-		{"user:{sub}", "user:alice", "alice", true},
-		{"user:{sub}", "user:bob", "alice", false},
+		{"user:{sub}", "user:alice", "sub=alice", true},
+		{"user:{sub}", "user:bob", "sub=alice", false},
 		{"user:{sub}", "user:alice", "", false},
-		{"user:{sub}", "user:*", "*", true}, // no such name can exist; the subject is no pattern
-		{"user:{sub}", "user:bob", "*", false},
-		{"user:{sub}:**", "user:a:b", "a:b", false},
+		{"user:{sub}", "user:alice", "Sub=alice", false},
+		{"user:{sub}", "user:{sub}", "sub={sub}", false},
+		{"user:{sub}", "user:*", "sub=*", false}, // no such name can exist; the subject is no pattern
+		{"user:{sub}", "user:bob", "sub=*", false},
+		{"user:{sub}", "user:", "sub=", false},
+		{"user:{sub}:**", "user:a:b", "sub=a:b", false},
+		{"team:{team}", "team:red", "team=red", true},
+		{"team:{team}", "team:blue", "team=red,team=blue", true},
+		{"team:{team}", "team:green", "team=red,team=blue", false},
+		{"team:{team}", "team:red", "sub=red,teams=red", false},
+		{"team:{team}:**", "team:red:a:b", "team=red", true},
+		{"team:{team}:**", "team:red", "team=red", false},
+		{"team:{team}:*:{sub}", "team:red:x:alice", "team=red,sub=alice", true},
+		{"team:{team}:*:{sub}", "team:red:x:bob", "team=red,sub=alice", false},
+		{"{a}:{a}", "x:y", "a=x,a=y", true},
+		{"{A-Z_09-}", "x", "A-Z_09-=x", true},
 	} {
-		if got := pattern(t, tt.pattern).Match(tt.channel, tt.subject); got != tt.want {
-			t.Errorf("%q matches %q for %q: %v, want %v", tt.pattern, tt.channel, tt.subject, got, tt.want)
+		if got := pattern(t, tt.pattern).Match(tt.channel, holder(tt.claims)); got != tt.want {
+			t.Errorf("%q matches %q for %q: %v, want %v", tt.pattern, tt.channel, tt.claims, got, tt.want)
 		}
+	}
+	if pattern(t, "user:{sub}").Match("user:alice", nil) || !pattern(t, "user:*").Match("user:alice", nil) {
+		t.Error("nobody has a claim, or lacks a wildcard")
 	}
 	if (Pattern{}).MatchAnyone("a") {
 		t.Error("the zero pattern matches something")
 	}
 }
 
+// holder reads claims such as sub=alice,team=red,team=blue.
+func holder(claims string) func(claim, value string) bool {
+	list := strings.Split(claims, ",")
+	return func(claim, value string) bool { return slices.Contains(list, claim+"="+value) }
+}
+
+// Rights are asked for each channel of each connection.
+func TestPatternMatchDoesNotAllocate(t *testing.T) {
+	p, holds := pattern(t, "team:{team}:*:{sub}:**"), func(claim, value string) bool { return claim == "team" && value == "red" || value == "alice" }
+	if n := testing.AllocsPerRun(100, func() {
+		if !p.Match("team:red:x:alice:inbox", holds) || !p.MatchAnyone("team:a:b:c:d") {
+			t.Fatal("no match")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestParsePatternRefuses(t *testing.T) {
-	for _, s := range []string{"", ":", "a::b", "**:a", "a*", "*a", "***", "{user}", "a:{sub", "a b", "a\n", strings.Repeat("a", 256)} {
+	for _, s := range []string{"", ":", "a::b", "**:a", "a*", "*a", "***", "a b", "a\n", strings.Repeat("a", 256)} {
 		if p, err := ParsePattern(s); err == nil {
 			t.Errorf("ParsePattern(%q) = %q, want an error", s, p)
 		}
+	}
+	for _, s := range []string{"{}", "a:{sub", "sub}", "x{sub}", "{sub}x", "{{sub}}", "{a}{b}", "{a.b}", "{a b}", "{ü}", "{*}", "{a\nb}", "{" + strings.Repeat("a", 65) + "}"} {
+		if p, err := ParsePattern(s); err == nil || !strings.Contains(err.Error(), "is no placeholder: allowed is a whole segment such as {sub}") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("ParsePattern(%q) = %q, %v, want an error that says what a placeholder is", s, p, err)
+		}
+	}
+	if _, err := ParsePattern("{" + strings.Repeat("a", 64) + "}"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPatternSegments(t *testing.T) {
+	for source, want := range map[string]string{"a:b": "a:b", "a:*:**": "a:*:**", "**": "**", "a:{sub}:{team}:b": "a:*:*:b"} {
+		if got := strings.Join(pattern(t, source).Segments(), ":"); got != want {
+			t.Errorf("the segments of %q are %q, want %q", source, got, want)
+		}
+	}
+	if got := (Pattern{}).Segments(); got != nil {
+		t.Errorf("the zero pattern has the segments %q", got)
 	}
 }
 
@@ -69,7 +124,7 @@ func TestPatternPrefix(t *testing.T) {
 		exact  bool
 	}{
 		"a:b": {"a:b", true}, "a:*": {"a:", false}, "a:**": {"a:", false}, "*": {"", false}, "**": {"", false},
-		"a:{sub}:b": {"a:", false}, "a": {"a", true},
+		"a:{sub}:b": {"a:", false}, "a:{team}": {"a:", false}, "a": {"a", true},
 	} {
 		prefix, exact := pattern(t, source).Prefix()
 		if prefix != want.prefix || exact != want.exact {
@@ -79,23 +134,25 @@ func TestPatternPrefix(t *testing.T) {
 }
 
 // reference matches by the words of the contract, segment by segment.
-func reference(pattern, channel []string, subject string) bool {
+func reference(pattern, channel []string, holds func(claim, value string) bool) bool {
 	if len(pattern) == 1 && pattern[0] == "**" {
 		return len(channel) > 0
 	}
 	if len(pattern) == 0 || len(channel) == 0 {
 		return len(pattern) == len(channel)
 	}
-	ok := pattern[0] == "*" || pattern[0] == channel[0] && pattern[0] != "{sub}" || pattern[0] == "{sub}" && subject != "" && channel[0] == subject
-	return ok && reference(pattern[1:], channel[1:], subject)
+	ok := pattern[0] == "*" || pattern[0] == channel[0] || pattern[0][0] == '{' && holds(strings.Trim(pattern[0], "{}"), channel[0])
+	return ok && reference(pattern[1:], channel[1:], holds)
 }
 
 func FuzzPattern(f *testing.F) {
 	f.Add("project:*:tasks", "project:42:tasks", "")
-	f.Add("user:{sub}:**", "user:alice:x:y", "alice")
+	f.Add("user:{sub}:**", "user:alice:x:y", "sub=alice")
+	f.Add("team:{teams}:{sub}", "team:blue:alice", "sub=alice,teams=red,teams=blue")
+	f.Add("{a-b}:{sub", "x:y", "a-b=x")
 	f.Add("**", "a", "")
 	f.Add("a:b", "a:b:c", "")
-	f.Fuzz(func(t *testing.T, source, channel, subject string) {
+	f.Fuzz(func(t *testing.T, source, channel, claims string) {
 		p, err := ParsePattern(source)
 		if err != nil || CheckName(channel) != nil {
 			return
@@ -104,11 +161,19 @@ func FuzzPattern(f *testing.F) {
 			t.Errorf("pattern %q became %q", source, p)
 		}
 		segments := strings.Split(channel, ":")
-		if got, want := p.Match(channel, subject), reference(strings.Split(source, ":"), segments, subject); got != want {
-			t.Errorf("%q matches %q for %q: %v, want %v", source, channel, subject, got, want)
+		got, want := p.Match(channel, holder(claims)), reference(strings.Split(source, ":"), segments, holder(claims))
+		if got != want {
+			t.Errorf("%q matches %q for %q: %v, want %v", source, channel, claims, got, want)
+		}
+		anyone := p.MatchAnyone(channel)
+		if got && !anyone || !p.HasPlaceholder() && got != anyone || p.HasPlaceholder() && p.Match(channel, nil) {
+			t.Errorf("%q matches %q for %q: %v, for anyone: %v, for nobody: %v", source, channel, claims, got, anyone, p.Match(channel, nil))
+		}
+		if lookup, err := ParsePattern(strings.Join(p.Segments(), ":")); err != nil || lookup.MatchAnyone(channel) != anyone {
+			t.Errorf("the segments of %q match another way: %q, %v", source, p.Segments(), err)
 		}
 		prefix, exact := p.Prefix()
-		if p.MatchAnyone(channel) && (!strings.HasPrefix(channel, prefix) || exact && channel != prefix) {
+		if anyone && (!strings.HasPrefix(channel, prefix) || exact && channel != prefix) {
 			t.Errorf("%q matches %q, which does not begin with its prefix %q", source, channel, prefix)
 		}
 	})

@@ -17,14 +17,16 @@ const (
 	CatchUp    OnFull = "catch-up"    // go on from history, losing nothing
 )
 
-// Access says who may subscribe.
+// Access says who may subscribe, or who may publish over HTTP.
 type Access string
 
 // The choices for Access.
 const (
 	AccessToken         Access = "token"         // whose token's claims select the channel
 	AccessAuthenticated Access = "authenticated" // anyone with a valid token
-	AccessPublic        Access = "public"        // anyone
+	AccessWebhook       Access = "webhook"       // whom the application allows when it is asked
+	AccessPublic        Access = "public"        // anyone; to subscribe only
+	AccessNone          Access = "none"          // nobody; to publish only
 )
 
 // Policy is how the channels selected by a pattern behave.
@@ -57,8 +59,13 @@ type Policy struct {
 	IdempotencyWindow time.Duration
 	// Conflate thins the channel's live events out. If zero, it does not.
 	Conflate Conflate
-	// Subscribe says who may read. If empty, AccessToken is used.
+	// Subscribe says who may read: AccessToken, AccessAuthenticated,
+	// AccessPublic or AccessWebhook. If empty, AccessToken is used.
 	Subscribe Access
+	// Publish says who may publish over HTTP: AccessToken, AccessAuthenticated,
+	// AccessWebhook or AccessNone. If empty, AccessToken is used. It is no limit
+	// to who can reach Redis.
+	Publish Access
 }
 
 // Defaults of a Policy.
@@ -151,9 +158,16 @@ func (p *Policy) complete() error {
 	switch p.Subscribe {
 	case "":
 		p.Subscribe = AccessToken
-	case AccessToken, AccessAuthenticated, AccessPublic:
+	case AccessToken, AccessAuthenticated, AccessPublic, AccessWebhook:
 	default:
-		return fmt.Errorf("subscribe is %q, allowed are token, authenticated, public", p.Subscribe)
+		return fmt.Errorf("subscribe is %q, allowed are token, authenticated, public, webhook", p.Subscribe)
+	}
+	switch p.Publish {
+	case "":
+		p.Publish = AccessToken
+	case AccessToken, AccessAuthenticated, AccessWebhook, AccessNone:
+	default:
+		return fmt.Errorf("publish is %q, allowed are token, authenticated, webhook, none", p.Publish)
 	}
 	return nil
 }
@@ -164,7 +178,7 @@ type Policies []*Policy
 
 // For returns the channel's policy, or nil where none matches and the channel
 // is therefore refused. The answer depends on the channel alone, never on who
-// asks: {sub} stands for any segment here.
+// asks: placeholders stand for any segment here.
 func (ps Policies) For(channel string) *Policy {
 	for _, p := range ps {
 		if p.Pattern.MatchAnyone(channel) {

@@ -8,7 +8,7 @@ import (
 
 func TestNewPoliciesFillsDefaults(t *testing.T) {
 	ps := policies(t, Policy{Pattern: pattern(t, "a"), HistorySize: 1}, Policy{Pattern: pattern(t, "b")})
-	if p := ps.For("a"); p.OnFull != CatchUp || p.BufferSize != DefaultBufferSize || p.HistoryTTL != DefaultHistoryTTL || p.Subscribe != AccessToken || p.IdempotencyWindow != DefaultIdempotencyWindow {
+	if p := ps.For("a"); p.OnFull != CatchUp || p.BufferSize != DefaultBufferSize || p.HistoryTTL != DefaultHistoryTTL || p.Subscribe != AccessToken || p.Publish != AccessToken || p.IdempotencyWindow != DefaultIdempotencyWindow {
 		t.Errorf("with history: %+v", p)
 	}
 	if p := ps.For("b"); p.OnFull != DropOldest || p.History() {
@@ -39,6 +39,8 @@ func TestNewPoliciesRefuses(t *testing.T) {
 		"catch-up, which needs":     {Pattern: a, OnFull: CatchUp},
 		"lastN and maxAge":          {Pattern: a, LastN: 1},
 		"subscribe is \"everyone\"": {Pattern: a, Subscribe: "everyone"},
+		"subscribe is \"none\"":     {Pattern: a, Subscribe: AccessNone},
+		"publish is \"public\"":     {Pattern: a, Publish: AccessPublic},
 	} {
 		if _, err := NewPolicies([]Policy{p}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want an error that says %q", err, want)
