@@ -20,4 +20,4 @@ func (*engine) run(ctx context.Context) { <-ctx.Done() }
 
 func (*engine) connections() int { return 0 }
 
-func (*engine) stream(http.ResponseWriter, *http.Request, Session) error { return errNoTakeover }
+func (*engine) stream(http.ResponseWriter, *http.Request, *Session) error { return errNoTakeover }

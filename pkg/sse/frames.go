@@ -23,6 +23,7 @@ const (
 	CloseDraining     CloseReason = "draining"      // this replica is going away
 	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
 	CloseFull         CloseReason = "full"          // this replica has as many connections as it may
+	CloseLimit        CloseReason = "limit"         // this user or address has as much as it may
 	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
 	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows
 )
@@ -52,6 +53,7 @@ type closing struct {
 	Reason    CloseReason `json:"reason"`
 	Reconnect bool        `json:"reconnect"`
 	Retry     int64       `json:"retry"`
+	Limit     string      `json:"limit,omitempty"` // which one, with CloseLimit
 }
 
 // appendOpen appends gateway.open; its id is already a cursor.
@@ -86,8 +88,17 @@ func appendDelivery(dst []byte, sub *channels.Subscriber, d *channels.Delivery) 
 
 // appendClose appends gateway.close. It carries no id, so the cursor stays.
 func appendClose(dst []byte, reason CloseReason, retry time.Duration) []byte {
-	data := object(closing{Reason: reason, Reconnect: true, Retry: retry.Milliseconds()})
-	return Message{Event: EventClose, Data: data, Retry: retry}.Append(dst)
+	return appendClosing(dst, closing{Reason: reason}, retry)
+}
+
+// appendLimited is appendClose for who is refused by a limit of this name.
+func appendLimited(dst []byte, limit string, retry time.Duration) []byte {
+	return appendClosing(dst, closing{Reason: CloseLimit, Limit: limit}, retry)
+}
+
+func appendClosing(dst []byte, c closing, retry time.Duration) []byte {
+	c.Reconnect, c.Retry = true, retry.Milliseconds()
+	return Message{Event: EventClose, Data: object(c), Retry: retry}.Append(dst)
 }
 
 func appendHeartbeat(dst []byte, asEvent bool) []byte {
