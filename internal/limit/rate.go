@@ -63,11 +63,10 @@ func NewRate(perSecond int, burst time.Duration, now func() time.Time) *Rate {
 	return &Rate{now: now, begun: now(), interval: interval, burst: max(int64(burst), interval), sets: make([]set, sets)}
 }
 
-// Allow takes a token of the key's bucket, or tells how long it is until there
-// is one.
-func (r *Rate) Allow(k Key) (wait time.Duration, ok bool) {
+// Allow takes a token of the key's bucket, or reports that there is none.
+func (r *Rate) Allow(k Key) bool {
 	if r == nil {
-		return 0, true
+		return true
 	}
 	now := int64(r.now().Sub(r.begun))
 	at := uint64(k) % sets
@@ -76,11 +75,11 @@ func (r *Rate) Allow(k Key) (wait time.Duration, ok bool) {
 	defer lock.Unlock()
 	b := r.sets[at].bucket(k, now)
 	full := max(b.full, now) + r.interval
-	if over := full - now - r.burst; over > 0 {
-		return time.Duration(over), false
+	if full-now > r.burst {
+		return false
 	}
 	b.full = full
-	return 0, true
+	return true
 }
 
 // bucket returns the key's bucket: the one it has, a free one, or the shared.
