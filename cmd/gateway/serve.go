@@ -20,6 +20,7 @@ import (
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
@@ -86,6 +87,8 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 
 	door := accept.Pace(publicAddr, log)
+	limited := g.telemetry.Limited()
+	door.Dropped = func() { limited(limit.Handshakes) }
 	g.public.ConnState, g.public.Handler = door.ConnState, door.Handler(g.public.Handler)
 	g.public.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return sse.WithConn(door.ConnContext(ctx, c), c)

@@ -1,7 +1,7 @@
 package limit
 
-// Name says which limit refused something. It is told to clients and labels a
-// metric.
+// Name says which limit refused something. It labels a metric, and is told to
+// clients but for the last two.
 type Name string
 
 // The names, a closed set.
@@ -13,4 +13,5 @@ const (
 	UserPublishRate    Name = "user_publish_rate"    // max-publish-rate-per-user
 	AddressPublishRate Name = "address_publish_rate" // max-publish-rate-per-address
 	ReplicaConnections Name = "replica_connections"  // max-connections
+	Handshakes         Name = "handshakes"           // silent connections that fill what package accept has for those that wait
 )

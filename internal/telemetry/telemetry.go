@@ -70,7 +70,7 @@ func (t *Telemetry) instruments() error {
 		{&t.opened, "gateway.streams.opened", "Streams that began."},
 		{&t.closed, "gateway.streams.closed", "Streams that ended, by reason."},
 		{&t.refused, "gateway.streams.refused", "Streams that were refused for now, by reason."},
-		{&t.limited, "gateway.limited", "Requests and streams that were refused because of a limit, by limit."},
+		{&t.limited, "gateway.limited", "Streams, other requests and connections that were refused because of a limit, by limit."},
 		{&t.eventsOut, "gateway.events.out", "Events and gaps written to streams."},
 		{&t.bytesOut, "gateway.bytes.out", "Bytes written to streams."},
 		{&t.writes, "gateway.writes", "Writes to streams; each carries all that was pending."},
@@ -204,7 +204,7 @@ func (t *Telemetry) Streams() sse.Hooks {
 // Limited returns the hook of the limits.
 func (t *Telemetry) Limited() func(limit.Name) {
 	names := labels("limit", limit.UserConnections, limit.AddressConnections, limit.UserRate, limit.AddressRate,
-		limit.UserPublishRate, limit.AddressPublishRate, limit.ReplicaConnections)
+		limit.UserPublishRate, limit.AddressPublishRate, limit.ReplicaConnections, limit.Handshakes)
 	return func(n limit.Name) { t.limited.Add(background, 1, names[n]) }
 }
 
