@@ -88,3 +88,13 @@ func TestLogBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestConnectionsPerUser(t *testing.T) {
+	for _, tt := range []struct{ set, all, want int }{
+		{0, 100_000, 50_000}, {0, 30_000, 20_000}, {0, 100, 20_000}, {0, 0, 0}, {7, 100_000, 7}, {7, 0, 7},
+	} {
+		if got := perUser(tt.set, tt.all); got != tt.want {
+			t.Errorf("of %d, with the setting %d, a user may have %d, want %d", tt.all, tt.set, got, tt.want)
+		}
+	}
+}

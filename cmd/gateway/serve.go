@@ -20,6 +20,7 @@ import (
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/pkg/channels"
@@ -88,6 +89,8 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 
 	door := accept.Pace(publicAddr, log)
+	limited := g.telemetry.Limited()
+	door.Dropped = func() { limited(limit.Handshakes) }
 	g.public.ConnState, g.public.Handler = door.ConnState, door.Handler(g.public.Handler)
 	g.public.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return sse.WithConn(door.ConnContext(ctx, c), c)
@@ -166,6 +169,12 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	options := httpapi.Options{
 		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier, Revoked: g.revoked,
 		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
+		Limits: httpapi.Limits{
+			ConnectionsPerUser: perUser(cfg.MaxConnectionsPerUser, g.maxConnections()), ConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
+			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,
+			PublishRatePerUser: cfg.MaxPublishRatePerUser, PublishRatePerAddress: cfg.MaxPublishRatePerAddress,
+		},
+		Limited: g.telemetry.Limited(), TrustedProxies: cfg.ProxyNetworks(),
 	}
 	if g.dev != nil {
 		if err := g.dev.attach(g.bus); err != nil {
@@ -187,6 +196,19 @@ func (g *gateway) maxConnections() int {
 		return n
 	}
 	return int(min(g.allowed.streams(), math.MaxInt32))
+}
+
+// perUser is the setting, or half of what the replica may have, so that no user
+// takes all of it. Where that is little, one client that measures would be
+// stopped by it, so it is not less than 20,000.
+func perUser(n, all int) int {
+	switch {
+	case n > 0:
+		return n
+	case all == 0:
+		return 0
+	}
+	return max(all/2, 20_000)
 }
 
 // redisLinks is the setting, or what keeps one connection to Redis from being

@@ -4,13 +4,22 @@
 // their stacks exist at the same time and are left behind as garbage, though
 // streams are taken over a moment later. A Listener therefore lets only
 // Handshakes connections be in the handshake at the same time: accepted, and
-// not yet hijacked, idle or closed. The others wait in the kernel's queue,
-// where they cost nothing here.
+// not yet hijacked, idle or closed. The others wait: up to Waiting of them here,
+// where a connection is little more than its descriptor, and the rest in the
+// kernel's queue.
 //
 // A place is given back after Patience at the latest, so who connects and says
 // nothing delays others, but stops nobody: they are accepted at Handshakes per
 // Patience, 1,280 each second. Streams that stay requests of net/http give their
 // place back when their response begins, by Handler.
+//
+// One address does not delay the others. The next place goes to the address that
+// has the fewest, and where all are taken, one that has more than Share loses its
+// oldest to one that has less. Only an address that is alone uses all. The kernel
+// hands connections out in the order in which they came, so those of one address
+// must not fill the room where they wait: when it is full, those that wait the
+// longest there without having said anything are closed. Addresses are those of
+// the sockets, of IPv6 the first 64 bits.
 package accept
 
 import (
@@ -28,31 +37,51 @@ const (
 	Handshakes = 64
 	// Patience is how long one counts as being in it.
 	Patience = 50 * time.Millisecond
+	// Share is how many places an address keeps while others want them.
+	Share = Handshakes / 4
+	// Waiting is how many connections wait for a place outside of the kernel.
+	Waiting = 1024
 	// quiet is how long a failure to accept is not logged again.
 	quiet = 10 * time.Second
 )
 
 // Listener is a net.Listener that accepts only so many connections at a time.
 // Its connections are those of the listener below, not wrapped. Safe for
-// concurrent use; who calls Accept at the same time takes turns.
+// concurrent use; who calls Accept at the same time takes turns. It has a
+// goroutine from the first Accept on until Close.
 type Listener struct {
 	net.Listener
-	log *slog.Logger
+	// Dropped, if not nil, is told of each connection that is closed because it
+	// said nothing while too many waited. To be set before the first Accept.
+	Dropped func()
 
-	accepting sync.Mutex // held by who accepts
-	failed    time.Time  // when a failure was last logged; belongs to who accepts
+	log      *slog.Logger
+	patience time.Duration
 
-	freed     chan struct{} // a place is free again; one who accepts waits for it
-	closed    chan struct{}
-	closeOnce sync.Once
+	accepting sync.Mutex  // held by who accepts, to whom belong
+	timer     *time.Timer // when to look again; nil before the first Accept
+	failed    time.Time   // when a failure was last logged
+
+	arrivals chan arrival  // what was accepted below
+	freed    chan struct{} // a place is free again; one who accepts waits for it
+	closed   chan struct{}
+	closing  sync.Once
 
 	mu    sync.Mutex
 	taken []place // in the order of their ends
+	room  waitingRoom
+}
+
+// arrival is a connection or an error of the listener below.
+type arrival struct {
+	conn net.Conn
+	err  error
 }
 
 // place is one that a connection has.
 type place struct {
 	conn net.Conn
+	peer *peer
 	ends time.Time
 }
 
@@ -64,70 +93,120 @@ func Pace(l net.Listener, log *slog.Logger) *Listener {
 		log = slog.Default()
 	}
 	return &Listener{
-		Listener: l, log: log, freed: make(chan struct{}, 1), closed: make(chan struct{}),
-		taken: make([]place, 0, Handshakes),
+		Listener: l, log: log, patience: Patience,
+		arrivals: make(chan arrival), freed: make(chan struct{}, 1), closed: make(chan struct{}),
+		taken: make([]place, 0, Handshakes), room: newWaitingRoom(Patience),
 	}
 }
 
-// Accept waits for a place and then for a connection. The error is that of the
+// Accept waits for a connection and for a place. The error is that of the
 // listener below, or net.ErrClosed. Where another try may succeed, as with all
 // descriptors in use, it is a net.Error with Temporary, which has net/http try
 // again after 5 ms, growing to 1 s.
 func (l *Listener) Accept() (net.Conn, error) {
 	l.accepting.Lock()
 	defer l.accepting.Unlock()
-	if err := l.wait(); err != nil {
-		return nil, err
+	if l.timer == nil { // the first time
+		l.timer = time.NewTimer(0)
+		go l.receive()
 	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, l.failure(err)
-	}
-	l.mu.Lock()
-	l.taken = append(l.taken, place{c, time.Now().Add(Patience)})
-	l.mu.Unlock()
-	return c, nil
-}
-
-// wait returns when there is a place, or the listener is closed.
-func (l *Listener) wait() error {
+	defer l.timer.Stop()
 	for {
-		left := l.untilPlace(time.Now())
-		if left <= 0 {
-			return nil
+		c, wait, full := l.next(time.Now())
+		if c != nil {
+			return c, nil
 		}
-		timer := time.NewTimer(left)
+		arrivals := l.arrivals
+		if full {
+			arrivals = nil // the rest waits in the kernel
+		}
+		l.timer.Reset(wait)
 		select {
+		case a := <-arrivals:
+			if a.err != nil {
+				return nil, l.failure(a.err)
+			}
+			l.mu.Lock()
+			l.room.add(a.conn, time.Now())
+			l.mu.Unlock()
 		case <-l.freed:
-		case <-timer.C:
+		case <-l.timer.C:
 		case <-l.closed:
-			timer.Stop()
-			return net.ErrClosed
+			l.leaveNobody() // who came meanwhile
+			return nil, net.ErrClosed
 		}
-		timer.Stop()
 	}
 }
 
-// untilPlace takes places back whose time is over, and returns how long it is
-// until there is one.
-func (l *Listener) untilPlace(now time.Time) time.Duration {
+// receive accepts from the listener below until Close.
+func (l *Listener) receive() {
+	for {
+		c, err := l.Listener.Accept()
+		select {
+		case l.arrivals <- arrival{c, err}:
+		case <-l.closed:
+			if c != nil {
+				_ = c.Close()
+			}
+			return
+		}
+	}
+}
+
+// next returns the connection that has the next place, if there are both. If
+// not, it tells when to look again, and whether no more can wait here.
+func (l *Listener) next(now time.Time) (c net.Conn, wait time.Duration, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.taken) < Handshakes {
-		return 0
-	}
 	over := 0
 	for over < len(l.taken) && !now.Before(l.taken[over].ends) {
 		over++
 	}
-	if over == 0 {
-		return l.taken[0].ends.Sub(now)
+	l.giveBackLocked(0, over)
+	p := l.room.next()
+	if p == nil {
+		return nil, time.Hour, false // somebody has to come first
 	}
-	l.removeLocked(0, over)
-	return 0
+	if len(l.taken) < Handshakes || p.held < Share && l.takeFromTheLargestLocked() {
+		c := l.room.leave(p)
+		p.held++
+		l.taken = append(l.taken, place{c, p, now.Add(l.patience)})
+		return c, 0, false
+	}
+	wait = l.taken[0].ends.Sub(now)
+	dropped, full := l.room.full(now)
+	if full {
+		wait = min(wait, l.room.silence)
+	}
+	for ; dropped > 0 && l.Dropped != nil; dropped-- {
+		l.Dropped()
+	}
+	return nil, wait, full
 }
 
-func (l *Listener) removeLocked(from, to int) {
+// takeFromTheLargestLocked takes the oldest place of the address that has most,
+// if that is more than its share. The connection stays: it is only not counted
+// any more.
+func (l *Listener) takeFromTheLargestLocked() bool {
+	largest := 0
+	for i := range l.taken {
+		if l.taken[i].peer.held > l.taken[largest].peer.held {
+			largest = i // the first of its address, so its oldest
+		}
+	}
+	if l.taken[largest].peer.held <= Share {
+		return false
+	}
+	l.giveBackLocked(largest, largest+1)
+	return true
+}
+
+// giveBackLocked frees the places from up to, not including, to.
+func (l *Listener) giveBackLocked(from, to int) {
+	for i := from; i < to; i++ {
+		l.taken[i].peer.held--
+		l.room.forget(l.taken[i].peer)
+	}
 	n := copy(l.taken[from:], l.taken[to:])
 	clear(l.taken[from+n:])
 	l.taken = l.taken[:from+n]
@@ -147,7 +226,7 @@ func (l *Listener) Done(c net.Conn) {
 	defer l.mu.Unlock()
 	for i := range l.taken {
 		if l.taken[i].conn == c {
-			l.removeLocked(i, i+1)
+			l.giveBackLocked(i, i+1)
 			select {
 			case l.freed <- struct{}{}:
 			default: // who waits looks anyway
@@ -157,10 +236,21 @@ func (l *Listener) Done(c net.Conn) {
 	}
 }
 
-// Close closes the listener below, and ends an Accept that waits for a place.
+// Close closes the listener below and the connections that wait, and ends an
+// Accept.
 func (l *Listener) Close() error {
-	l.closeOnce.Do(func() { close(l.closed) })
+	l.closing.Do(func() {
+		close(l.closed)
+		l.leaveNobody()
+	})
 	return l.Listener.Close()
+}
+
+// leaveNobody closes the connections that wait.
+func (l *Listener) leaveNobody() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.room.clear()
 }
 
 // failure logs why nothing was accepted, and marks what will pass.

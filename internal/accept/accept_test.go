@@ -61,6 +61,7 @@ var discard = slog.New(slog.DiscardHandler)
 func full(t *testing.T, w *wire) (l *Listener, taken []net.Conn) {
 	t.Helper()
 	l = Pace(w, discard)
+	t.Cleanup(func() { l.Close() })
 	for range Handshakes {
 		w.dial()
 		c, err := l.Accept()

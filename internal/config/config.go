@@ -81,6 +81,21 @@ type Config struct {
 	// MaxConnections is how many streams and polls there may be at a time. Zero
 	// means as many as the open files allow.
 	MaxConnections int
+	// MaxConnectionsPerUser is how many of them one user may have. Zero means half
+	// of MaxConnections, or 20,000 where that is more.
+	MaxConnectionsPerUser int
+	// MaxConnectionsPerAddress is how many of them one address may have. Zero
+	// means no limit, as in the rates that follow.
+	MaxConnectionsPerAddress int
+	// MaxSubscribeRatePerUser and MaxSubscribeRatePerAddress are how many streams,
+	// polls and history requests a second there may be.
+	MaxSubscribeRatePerUser, MaxSubscribeRatePerAddress int
+	// MaxPublishRatePerUser and MaxPublishRatePerAddress are how many events a
+	// second may be published over HTTP.
+	MaxPublishRatePerUser, MaxPublishRatePerAddress int
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is
+	// believed; see ProxyNetworks.
+	TrustedProxies []string
 	// MaxChannels is how many channels one connection may have.
 	MaxChannels int
 	// LogMemory is how many bytes the channels' logs may hold in memory

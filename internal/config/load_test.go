@@ -98,7 +98,7 @@ func TestDefaults(t *testing.T) {
 		Addr: ":8080", OpsAddr: ":9090", RedisURL: "redis://localhost:6379", RedisPrefix: "gw", RedisDeafAfter: 6 * time.Second, DrainTime: 20 * time.Second,
 		LogLevel: slog.LevelInfo, LogFormat: "json", TokenCookie: "gateway_token", Heartbeat: 20 * time.Second,
 		WriteTimeout: 10 * time.Second, StreamPath: PathAuto, Linger: 30 * time.Second, CheckInterval: 10 * time.Second,
-		MaxPayload: 262144, MaxChannels: 200,
+		MaxPayload: 262144, MaxSubscribeRatePerUser: 1000, MaxPublishRatePerUser: 1000, MaxChannels: 200,
 	}
 	if got.String() != want.String() || got.OpsAddrSet || got.RedisURL != want.RedisURL {
 		t.Errorf("got  %v\nwant %v", got, want)

@@ -39,6 +39,9 @@ const (
 // maxLogMemory is a TiB, or what an int holds.
 const maxLogMemory = min(1<<40, math.MaxInt)
 
+// maxRate is a rate, in a second, that no replica reaches.
+const maxRate = 1_000_000
+
 // registry is every setting but the channel policies, in the order in which
 // people read about them.
 var registry = declare(
@@ -92,6 +95,22 @@ var registry = declare(
 		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
 	decl{"max-connections", "0", "", "most streams and polls at a time; 0 means as many as the open files allow",
 		func(c *Config) value { return intValue{&c.MaxConnections, 0, 10_000_000} }},
+	decl{"max-connections-per-user", "0", "", "of these, most of one user; 0 means half of them, or 20000 where that is more",
+		func(c *Config) value { return intValue{&c.MaxConnectionsPerUser, 0, 10_000_000} }},
+	decl{"max-connections-per-address", "0", "", "of these, most of one client address; 0 means no limit",
+		func(c *Config) value { return intValue{&c.MaxConnectionsPerAddress, 0, 10_000_000} }},
+	decl{"max-subscribe-rate-per-user", "1000", "", "most streams, polls and history requests a second of one user, and 20 s' worth at once; 0 means no limit",
+		func(c *Config) value { return intValue{&c.MaxSubscribeRatePerUser, 0, maxRate} }},
+	decl{"max-subscribe-rate-per-address", "0", "", "the same of one client address; 0 means no limit",
+		func(c *Config) value { return intValue{&c.MaxSubscribeRatePerAddress, 0, maxRate} }},
+	decl{"max-publish-rate-per-user", "1000", "", "most events a second that one user publishes over HTTP, and 20 s' worth at once; 0 means no limit",
+		func(c *Config) value { return intValue{&c.MaxPublishRatePerUser, 0, maxRate} }},
+	decl{"max-publish-rate-per-address", "0", "", "the same of one client address; 0 means no limit",
+		func(c *Config) value { return intValue{&c.MaxPublishRatePerAddress, 0, maxRate} }},
+	decl{"trusted-proxies", "", "", "`networks` of the load balancers whose X-Forwarded-For says which address a client has",
+		func(c *Config) value {
+			return listValue{&c.TrustedProxies, "an address or a network, such as 192.0.2.7 or 10.0.0.0/8", checkProxies}
+		}},
 	decl{"max-channels", "200", "", "most channels of one connection",
 		func(c *Config) value { return intValue{&c.MaxChannels, 1, 1000} }},
 	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB",

@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -61,13 +63,21 @@ type Options struct {
 	MaxPayload int
 	// BodyTimeout is how long a request body may take to arrive. If zero, 10 s.
 	BodyTimeout time.Duration
-	Dev         *Dev         // what --dev serves beside; nil for none
-	Logger      *slog.Logger // if nil, slog.Default()
-	Now         func() time.Time
+	// Limits bound users and addresses.
+	Limits Limits
+	// Limited is told of every refusal by a limit, if not nil. It must not block.
+	Limited func(limit.Name)
+	// TrustedProxies are who is believed what X-Forwarded-For says. If empty, the
+	// client's address is that of the connection.
+	TrustedProxies []netip.Prefix
+	Dev            *Dev         // what --dev serves beside; nil for none
+	Logger         *slog.Logger // if nil, slog.Default()
+	Now            func() time.Time
 }
 
 type api struct {
 	Options
+	limits limits
 }
 
 // New returns the handler of the public address.
@@ -87,8 +97,12 @@ func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &api{o}
+	if o.Limited == nil {
+		o.Limited = func(limit.Name) {}
+	}
+	a := &api{o, newLimits(o.Limits, o.Now)}
 	e := echo.New()
+	e.IPExtractor = addressFrom(o.TrustedProxies)
 	e.HTTPErrorHandler = a.fail
 	e.Use(a.recover, a.limitBody)
 	if o.Dev != nil {

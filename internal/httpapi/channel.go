@@ -34,14 +34,21 @@ func channelPath(r *http.Request) (string, error) {
 	return name, nil
 }
 
-// channelAndClaims reads which channel a request is about, and whose it is.
-func (a *api) channelAndClaims(r *http.Request) (string, *auth.Claims, error) {
-	channel, err := channelPath(r)
+// channelAndClaims reads which channel a request is about, and whose it is, who
+// must not ask more often than these rates allow.
+func (a *api) channelAndClaims(c echo.Context, limits *rates) (string, *auth.Claims, error) {
+	channel, err := channelPath(c.Request())
 	if err != nil {
 		return "", nil, err
 	}
-	claims, err := a.identify(r)
-	return channel, claims, err
+	if err := a.allowAddress(c, limits); err != nil {
+		return "", nil, err
+	}
+	claims, err := a.identify(c.Request())
+	if err != nil {
+		return "", nil, err
+	}
+	return channel, claims, a.allowUser(claims, limits)
 }
 
 // historyAnswer is a page of a channel's history.
@@ -63,7 +70,7 @@ const (
 // history serves GET /v1/channels/<channel>/events?after=…&limit=….
 func (a *api) history(c echo.Context) error {
 	r := c.Request()
-	channel, claims, err := a.channelAndClaims(r)
+	channel, claims, err := a.channelAndClaims(c, &a.limits.subscribe)
 	if err != nil {
 		return err
 	}
@@ -129,7 +136,7 @@ func parseAfter(text, channel string) (*channels.Position, error) {
 // publish serves POST /v1/channels/<channel>/events: the body is the payload.
 func (a *api) publish(c echo.Context) error {
 	r := c.Request()
-	channel, claims, err := a.channelAndClaims(r)
+	channel, claims, err := a.channelAndClaims(c, &a.limits.publish)
 	if err != nil {
 		return err
 	}

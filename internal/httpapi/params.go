@@ -161,7 +161,7 @@ func jsonReason(err error) string {
 
 func (a *api) parse(t text) (*params, error) {
 	p := &params{}
-	seen := make(map[string]bool, len(t.channels))
+	seen := make(map[string]bool, min(len(t.channels), a.MaxChannels))
 	for _, name := range t.channels {
 		if seen[name] {
 			continue

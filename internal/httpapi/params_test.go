@@ -15,7 +15,7 @@ import (
 
 func read(t *testing.T, method, target, body string) (*params, error) {
 	t.Helper()
-	return (&api{Options{MaxChannels: 3}}).params(httptest.NewRequest(method, target, strings.NewReader(body)))
+	return (&api{Options: Options{MaxChannels: 3}}).params(httptest.NewRequest(method, target, strings.NewReader(body)))
 }
 
 func TestParamsOfQueryAndBodyAreTheSame(t *testing.T) {
@@ -45,7 +45,7 @@ func TestTheHeaderWinsOverTheURL(t *testing.T) {
 	}
 	r := httptest.NewRequest(http.MethodGet, "/v1/events?channel=a&lastEventId="+cursor(channels.Position{Millis: 1}), nil)
 	r.Header.Set("Last-Event-ID", cursor(channels.Position{Millis: 2}))
-	p, err := (&api{Options{MaxChannels: 1}}).params(r)
+	p, err := (&api{Options: Options{MaxChannels: 1}}).params(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func FuzzParams(f *testing.F) {
 	f.Add("channel=a&lastN=3&maxAge=1m", `{"channel":"a"}`)
 	f.Add("channel=a&lastEventId=1", `{"channel":["a"],"lastEventId":"1","maxAge":5}`)
 	f.Fuzz(func(t *testing.T, query, body string) {
-		a := &api{Options{MaxChannels: 3}}
+		a := &api{Options: Options{MaxChannels: 3}}
 		for _, r := range []*http.Request{
 			{Method: http.MethodGet, URL: &url.URL{Path: "/v1/events", RawQuery: query}, Header: http.Header{}},
 			httptest.NewRequest(http.MethodPost, "/v1/events", strings.NewReader(body)),

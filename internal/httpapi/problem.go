@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 )
@@ -21,6 +22,8 @@ type Problem struct {
 	Title  string `json:"title"`
 	Status int    `json:"status"`
 	Detail string `json:"detail"`
+	// Limit is which limit was reached, with 429.
+	Limit limit.Name `json:"limit,omitempty"`
 
 	retryAfter int // seconds, for what is temporary
 }
@@ -65,9 +68,12 @@ func (a *api) fail(err error, c echo.Context) {
 		return
 	}
 	var p *Problem
+	var over *limited
 	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &p):
+	case errors.As(err, &over):
+		p = over.problem()
 	case errors.Is(err, auth.ErrUnavailable):
 		p = temporary(auth.ErrUnavailable.Error())
 	case errors.Is(err, redisbus.ErrInvalid), errors.Is(err, redisbus.ErrRefused):

@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/sse"
 )
@@ -17,6 +18,22 @@ func (a *api) subscribe(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	err = a.connect(c, p)
+	var over *limited
+	if errors.As(err, &over) && !p.poll {
+		a.refuseStream(c, over)
+		return nil
+	}
+	return err
+}
+
+// connect checks what a client asks for, and serves it. The error is a *limited
+// where the client has as much as it may.
+func (a *api) connect(c echo.Context, p *params) error {
+	r := c.Request()
+	if err := a.allowAddress(c, &a.limits.subscribe); err != nil {
+		return err
+	}
 	claims, err := a.identify(r)
 	if errors.Is(err, auth.ErrUnavailable) && !p.poll {
 		a.takeOver(c)
@@ -24,6 +41,9 @@ func (a *api) subscribe(c echo.Context) error {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	if err := a.allowUser(claims, &a.limits.subscribe); err != nil {
 		return err
 	}
 	session := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
@@ -37,8 +57,15 @@ func (a *api) subscribe(c echo.Context) error {
 		}
 		session.Requests = append(session.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
 	}
+	// Last, so that nothing can fail before the permit is the streams'.
+	if session.Permit, err = a.admit(c, claims); err != nil {
+		return err
+	}
 	if p.poll {
 		reason, err := a.Streams.Poll(c.Response(), r, session)
+		if reason == sse.CloseFull {
+			a.Limited(limit.ReplicaConnections) // of streams, the hook of Streams tells
+		}
 		if reason != "" {
 			return temporary(map[sse.CloseReason]string{
 				sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",

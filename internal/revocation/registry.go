@@ -246,7 +246,7 @@ func (r *Registry) judgeLocked(v *Visit) error {
 func deniedBy(list []redisbus.Revocation, h *sse.Holder, channel string, now time.Time) error {
 	for i := range list {
 		e := &list[i]
-		if concerns(e, h) && now.Before(e.Until) && (e.Channels.String() == "" || channel != "" && e.Channels.Match(channel, "")) {
+		if concerns(e, h) && now.Before(e.Until) && (e.Channels.String() == "" || channel != "" && e.Channels.MatchAnyone(channel)) {
 			return &RevokedError{e.Reason}
 		}
 	}

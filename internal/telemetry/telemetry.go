@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"realtime-gateway/internal/limit"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
@@ -34,6 +35,7 @@ type Telemetry struct {
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
 	writes, recorded, rejected, linksLost        metric.Int64Counter
 	revocations, revoked                         metric.Int64Counter
+	limited                                      metric.Int64Counter
 	age, lifetime, roundTrip, probe              metric.Float64Histogram
 	redisUp, recorderRoles, links                metric.Int64Gauge
 }
@@ -70,6 +72,7 @@ func (t *Telemetry) instruments() error {
 		{&t.opened, "gateway.streams.opened", "Streams that began."},
 		{&t.closed, "gateway.streams.closed", "Streams that ended, by reason."},
 		{&t.refused, "gateway.streams.refused", "Streams that were refused for now, by reason."},
+		{&t.limited, "gateway.limited", "Streams, other requests and connections that were refused because of a limit, by limit."},
 		{&t.eventsOut, "gateway.events.out", "Events and gaps written to streams."},
 		{&t.bytesOut, "gateway.bytes.out", "Bytes written to streams."},
 		{&t.writes, "gateway.writes", "Writes to streams; each carries all that was pending."},
@@ -179,7 +182,8 @@ func (t *Telemetry) Channels() channels.Hooks {
 
 // Streams returns the hooks of the streams.
 func (t *Telemetry) Streams() sse.Hooks {
-	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull, sse.CloseRevoked)
+	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull, sse.CloseLimit, sse.CloseRevoked)
+	limited := t.Limited()
 	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseRevoked, sse.CloseSlow, "client", "write")
 	return sse.Hooks{
 		Opened: func() { t.opened.Add(background, 1) },
@@ -187,13 +191,25 @@ func (t *Telemetry) Streams() sse.Hooks {
 			t.closed.Add(background, 1, ends[sse.CloseReason(reason)])
 			t.lifetime.Record(background, open.Seconds())
 		},
-		Refused: func(r sse.CloseReason) { t.refused.Add(background, 1, refusals[r]) },
+		Refused: func(r sse.CloseReason) {
+			t.refused.Add(background, 1, refusals[r])
+			if r == sse.CloseFull {
+				limited(limit.ReplicaConnections)
+			}
+		},
 		Wrote: func(writes, events, bytes int) {
 			t.writes.Add(background, int64(writes))
 			t.eventsOut.Add(background, int64(events))
 			t.bytesOut.Add(background, int64(bytes))
 		},
 	}
+}
+
+// Limited returns the hook of the limits.
+func (t *Telemetry) Limited() func(limit.Name) {
+	names := labels("limit", limit.UserConnections, limit.AddressConnections, limit.UserRate, limit.AddressRate,
+		limit.UserPublishRate, limit.AddressPublishRate, limit.ReplicaConnections, limit.Handshakes)
+	return func(n limit.Name) { t.limited.Add(background, 1, names[n]) }
 }
 
 // Redis returns the hooks of the bus.

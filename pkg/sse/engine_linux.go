@@ -64,9 +64,10 @@ func (e *engine) connections() int {
 }
 
 // stream takes a request's connection over and returns; the stream goes on in
-// a loop. The error is errNoTakeover where that is not possible, or that of
-// channels.Hub.Subscribe; then nothing has been written.
-func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session) error {
+// a loop, which then has the session's permit. The error is errNoTakeover where
+// that is not possible, or that of channels.Hub.Subscribe; then nothing has been
+// written.
+func (e *engine) stream(w http.ResponseWriter, r *http.Request, session *Session) error {
 	h := e.h
 	l := e.loops[int(e.turn.Add(1))%len(e.loops)]
 	c := &conn{
@@ -122,6 +123,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session Session)
 		}
 		return nil // the client is gone
 	}
+	c.permit, session.Permit = session.Permit, nil
 	l.attach(c)
 	return nil
 }

@@ -20,6 +20,5 @@ func (*engine) run(ctx context.Context) { <-ctx.Done() }
 
 func (*engine) connections() int { return 0 }
 
-func (*engine) stream(http.ResponseWriter, *http.Request, Session) error { return errNoTakeover }
-
-func (*engine) list(context.Context, Filter, int) ([]Info, int, error) { return nil, 0, nil }
+func (*engine) list(context.Context, Filter, int) ([]Info, int, error)    { return nil, 0, nil }
+func (*engine) stream(http.ResponseWriter, *http.Request, *Session) error { return errNoTakeover }

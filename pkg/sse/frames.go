@@ -24,6 +24,7 @@ const (
 	CloseDraining     CloseReason = "draining"      // this replica is going away
 	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
 	CloseFull         CloseReason = "full"          // this replica has as many connections as it may
+	CloseLimit        CloseReason = "limit"         // this user or address has as much as it may
 	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
 	CloseRevoked      CloseReason = "revoked"       // the right to read was taken back; coming back is of no use
 	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows
@@ -54,6 +55,7 @@ type closing struct {
 	Reason    string `json:"reason"`
 	Reconnect bool   `json:"reconnect"`
 	Retry     int64  `json:"retry"`
+	Limit     string `json:"limit,omitempty"` // which one, with CloseLimit
 }
 
 // appendOpen appends gateway.open; its id is already a cursor.
@@ -92,10 +94,19 @@ func appendDelivery(dst []byte, sub *channels.Subscriber, d *channels.Delivery) 
 // appendClose appends gateway.close. It carries no id, so the cursor stays.
 // text, if not empty, stands in for the reason.
 func appendClose(dst []byte, reason CloseReason, text string, retry time.Duration) []byte {
-	c := closing{Reason: text, Reconnect: reason != CloseRevoked, Retry: retry.Milliseconds()}
 	if text == "" {
-		c.Reason = string(reason)
+		text = string(reason)
 	}
+	return appendClosing(dst, closing{Reason: text, Reconnect: reason != CloseRevoked}, retry)
+}
+
+// appendLimited is appendClose for who is refused by a limit of this name.
+func appendLimited(dst []byte, limit string, retry time.Duration) []byte {
+	return appendClosing(dst, closing{Reason: string(CloseLimit), Reconnect: true, Limit: limit}, retry)
+}
+
+func appendClosing(dst []byte, c closing, retry time.Duration) []byte {
+	c.Retry = retry.Milliseconds()
 	return Message{Event: EventClose, Data: object(c), Retry: retry}.Append(dst)
 }
 

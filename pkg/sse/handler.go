@@ -57,6 +57,19 @@ type Session struct {
 	Expires  time.Time // when the right to read ends; zero for never
 	// HeartbeatEvents asks for gateway.heartbeat events in place of comments.
 	HeartbeatEvents bool
+	// Permit, if not nil, is released exactly once: when the stream or poll has
+	// ended, or will not begin.
+	Permit Permit
+}
+
+// Permit is what a connection has of something limited. Release must not block.
+type Permit interface{ Release() }
+
+// release gives the permit back, unless there is none or it has been handed on.
+func (s *Session) release() {
+	if s.Permit != nil {
+		s.Permit.Release()
+	}
 }
 
 // Handler serves subscribers over HTTP. It takes plain HTTP/1 connections over
@@ -166,6 +179,13 @@ const (
 
 func retryDelay() time.Duration {
 	return minRetry + mathrand.N(maxRetry-minRetry)
+}
+
+// LimitRetry returns when to come back who was refused by a limit of his own,
+// from 5 to 15 s: another replica would not take him either, and others of his
+// may have to leave first.
+func LimitRetry() time.Duration {
+	return 5*time.Second + mathrand.N(10*time.Second)
 }
 
 func (h *Handler) heartbeatDelay() time.Duration {

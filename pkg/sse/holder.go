@@ -114,7 +114,7 @@ func (h *Holder) obey(sub *channels.Subscriber) (v verdict) {
 			if sub.Dropped(i) {
 				continue
 			}
-			if name := sub.Channel(i); o.channels.Match(name, "") {
+			if name := sub.Channel(i); o.channels.MatchAnyone(name) {
 				sub.Drop(i)
 				lost = o
 				v.lost = append(v.lost, name)

@@ -31,6 +31,7 @@ type conn struct {
 	feeds  []membership
 	single [1]membership // of feeds, where there is one
 	held   *held         // nil while nothing is held back
+	permit Permit        // nil for none
 
 	id      [26]byte
 	holder  *Holder
@@ -471,5 +472,14 @@ func (l *loop) close(c *conn, why string) {
 		l.h.o.Logger.Debug("stream closed", "connection", string(c.id[:]), "user", c.holder.user(), "reason", why)
 	}
 	c.held = nil
+	c.giveBack()
 	l.h.remove(c)
+}
+
+// giveBack releases what the connection had a permit for. It is called once, by
+// who ends it.
+func (c *conn) giveBack() {
+	if c.permit != nil {
+		c.permit.Release()
+	}
 }

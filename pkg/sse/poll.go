@@ -26,6 +26,7 @@ const unmovedWait = time.Second
 // the client should come back later unless it is CloseRevoked. The error is that of
 // channels.Hub.Subscribe.
 func (h *Handler) Poll(w http.ResponseWriter, r *http.Request, session Session) (CloseReason, error) {
+	defer session.release()
 	s := h.newStream()
 	s.named("poll", &session)
 	if reason, ok := h.add(s); !ok {

@@ -29,8 +29,9 @@ const spareBuffer = 4 << 10
 // w must be the server's own ResponseWriter: flushing through a wrapper that
 // hides errors would leave a dead stream open.
 func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session) error {
+	defer session.release() // unless a loop has taken it
 	if h.engine != nil {
-		if err := h.engine.stream(w, r, session); !errors.Is(err, errNoTakeover) {
+		if err := h.engine.stream(w, r, &session); !errors.Is(err, errNoTakeover) {
 			return err
 		}
 	}
@@ -231,13 +232,24 @@ func (h *Handler) Refuse(w http.ResponseWriter, reason CloseReason) {
 	h.refuse(h.writer(w), reason, "")
 }
 
+// RefuseLimit is Refuse with CloseLimit. It names the limit to the client, and
+// has it come back later than one that was refused for the replica's sake.
+func (h *Handler) RefuseLimit(w http.ResponseWriter, limit string) {
+	h.answer(h.writer(w), CloseLimit, appendLimited(nil, limit, LimitRetry()))
+}
+
 func (h *Handler) refuse(out *writer, reason CloseReason, text string) {
+	h.answer(out, reason, appendClose(nil, reason, text, retryDelay()))
+}
+
+// answer writes a stream that is nothing but its end.
+func (h *Handler) answer(out *writer, reason CloseReason, bye []byte) {
 	if h.o.Hooks.Refused != nil {
 		h.o.Hooks.Refused(reason)
 	}
 	streamHeaders(out.w.Header())
 	out.w.WriteHeader(http.StatusOK)
-	out.buf = appendClose(out.buf, reason, text, retryDelay())
+	out.buf = bye
 	_ = out.flush()
 }
 
