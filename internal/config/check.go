@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -73,7 +74,30 @@ func (c *Config) check() (warnings []string, err error) {
 			warnings = append(warnings, c.where(nameJWTSecret)+" begins or ends with white space, which is part of the secret")
 		}
 	}
+	webhook, err := c.checkWebhook()
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, webhook...)
 	return append(warnings, c.checkPolicies()...), nil
+}
+
+// checkWebhook tells how the settings of the webhook fit together. Whether the
+// secret has a form that can sign is for who signs with it.
+func (c *Config) checkWebhook() (warnings []string, err error) {
+	if c.WebhookURL == "" {
+		if c.WebhookSecret != "" {
+			warnings = append(warnings, c.where(nameWebhookSecret)+" signs nothing: there is no --"+nameWebhookURL)
+		}
+		return warnings, nil
+	}
+	if c.WebhookSecret == "" {
+		return nil, errorf(c.where(nameWebhookURL), "is set, and nothing signs the questions: set --webhook-secret or GATEWAY_WEBHOOK_SECRET")
+	}
+	if u, err := url.Parse(c.WebhookURL); err == nil && u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "0")) {
+		warnings = append(warnings, c.where(nameWebhookURL)+" is without TLS: who can change the answers on the way decides who may use a channel")
+	}
+	return warnings, nil
 }
 
 func (c *Config) checkServing() error {
