@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -32,7 +33,8 @@ type Telemetry struct {
 	conflated                                    metric.Int64Counter
 	opened, closed, refused, eventsOut, bytesOut metric.Int64Counter
 	writes, recorded, rejected, linksLost        metric.Int64Counter
-	age, lifetime, roundTrip, probe              metric.Float64Histogram
+	questions                                    metric.Int64Counter
+	age, lifetime, roundTrip, probe, asked       metric.Float64Histogram
 	redisUp, recorderRoles, links                metric.Int64Gauge
 }
 
@@ -74,6 +76,7 @@ func (t *Telemetry) instruments() error {
 		{&t.recorded, "gateway.plain.recorded", "Payloads that came by PUBLISH and were recorded by this replica, by role."},
 		{&t.rejected, "gateway.plain.rejected", "Payloads that came by PUBLISH and were dropped, by reason."},
 		{&t.linksLost, "gateway.redis.links.lost", "Subscription connections to Redis that were given up, by reason."},
+		{&t.questions, "gateway.webhook.questions", "Questions about rights, by result: what the application said, that a kept answer decided, or why there was none."},
 	} {
 		var err error
 		*c.to, err = t.meter.Int64Counter(c.name, metric.WithDescription(c.help))
@@ -90,6 +93,7 @@ func (t *Telemetry) instruments() error {
 		{&t.lifetime, "gateway.stream.lifetime", "How long streams were open. A peak at one value is a proxy that cuts them.", long},
 		{&t.roundTrip, "gateway.redis.round_trip", "Duration of one call of Redis.", fine},
 		{&t.probe, "gateway.redis.probe.round_trip", "Time from publishing a probe to hearing it on the subscription connection.", fine},
+		{&t.asked, "gateway.webhook.duration", "Time from a question that no kept answer decided to its end, with its wait for a turn and all attempts.", fine},
 	} {
 		var err error
 		*h.to, err = t.meter.Float64Histogram(h.name, metric.WithDescription(h.help), metric.WithUnit("s"), h.buckets)
@@ -225,5 +229,19 @@ func (t *Telemetry) Redis() redisbus.Hooks {
 		},
 		Lost:  func(r redisbus.LinkLoss) { t.linksLost.Add(background, 1, losses[r]) },
 		Probe: func(d time.Duration) { t.probe.Record(background, d.Seconds()) },
+	}
+}
+
+// Webhook returns the hooks of the authorizer.
+func (t *Telemetry) Webhook() webhook.Hooks {
+	const cached webhook.Result = "cached"
+	results := labels("result", cached, webhook.ResultAllow, webhook.ResultDeny, webhook.ResultTimeout, webhook.ResultNetwork, webhook.ResultStatus,
+		webhook.ResultAnswer, webhook.ResultCircuit, webhook.ResultOverload, webhook.ResultAbandoned)
+	return webhook.Hooks{
+		Cached: func() { t.questions.Add(background, 1, results[cached]) },
+		Asked: func(r webhook.Result, took time.Duration) {
+			t.questions.Add(background, 1, results[r])
+			t.asked.Record(background, took.Seconds())
+		},
 	}
 }
