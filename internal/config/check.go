@@ -70,9 +70,7 @@ func (c *Config) check() (warnings []string, err error) {
 		if n < minSecret && !c.Dev {
 			warnings = append(warnings, c.where(nameJWTSecret)+" is shorter than 32 bytes, and may be guessed")
 		}
-		if strings.TrimSpace(c.JWTSecret) != c.JWTSecret {
-			warnings = append(warnings, c.where(nameJWTSecret)+" begins or ends with white space, which is part of the secret")
-		}
+		warnings = append(warnings, c.blank(nameJWTSecret, c.JWTSecret)...)
 	}
 	webhook, err := c.checkWebhook()
 	if err != nil {
@@ -80,6 +78,14 @@ func (c *Config) check() (warnings []string, err error) {
 	}
 	warnings = append(warnings, webhook...)
 	return append(warnings, c.checkPolicies()...), nil
+}
+
+// blank warns of white space around a secret.
+func (c *Config) blank(name, secret string) (warnings []string) {
+	if strings.TrimSpace(secret) != secret {
+		warnings = append(warnings, c.where(name)+" begins or ends with white space, which is part of the secret")
+	}
+	return warnings
 }
 
 // checkWebhook tells how the settings of the webhook fit together. Whether the
@@ -91,6 +97,7 @@ func (c *Config) checkWebhook() (warnings []string, err error) {
 		}
 		return warnings, nil
 	}
+	warnings = c.blank(nameWebhookSecret, c.WebhookSecret)
 	if c.WebhookSecret == "" {
 		return nil, errorf(c.where(nameWebhookURL), "is set, and nothing signs the questions: set --webhook-secret or GATEWAY_WEBHOOK_SECRET")
 	}

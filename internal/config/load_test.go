@@ -175,6 +175,7 @@ func TestWarnings(t *testing.T) {
 	none(t, load(t, []string{webhook, "--webhook-url=https://app.example/may"}, withRedis, publicChannels))
 	none(t, load(t, []string{webhook, "--webhook-url=http://[::1]:3000"}, withRedis, publicChannels))
 	one(t, load(t, []string{webhook, "--webhook-url=http://app.example/may"}, withRedis, publicChannels), "flag --webhook-url is without TLS")
+	one(t, load(t, []string{webhook + " ", "--webhook-url=https://app.example/may"}, withRedis, publicChannels), "flag --webhook-secret begins or ends with white space")
 	one(t, load(t, []string{webhook}, withRedis, publicChannels), "flag --webhook-secret signs nothing: there is no --webhook-url")
 	one(t, load(t, []string{secret}, withRedis, "channels:\n- {pattern: 'a:**'}\n- {pattern: 'a:b:{sub}'}"), "gateway.yaml:3 never applies: a:** (gateway.yaml:2)")
 	one(t, load(t, nil, withRedis, "channels:\n- pattern: a\n  subscribe: public\n  historySize: 5\n  historyTTL: 0s"), "historyTTL in gateway.yaml:5 is 0, which means the default of 1h")
