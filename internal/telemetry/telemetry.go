@@ -93,7 +93,7 @@ func (t *Telemetry) instruments() error {
 		{&t.lifetime, "gateway.stream.lifetime", "How long streams were open. A peak at one value is a proxy that cuts them.", long},
 		{&t.roundTrip, "gateway.redis.round_trip", "Duration of one call of Redis.", fine},
 		{&t.probe, "gateway.redis.probe.round_trip", "Time from publishing a probe to hearing it on the subscription connection.", fine},
-		{&t.asked, "gateway.webhook.duration", "Time from a question that no kept answer decided to its end, with its wait for a turn and all attempts.", fine},
+		{&t.asked, "gateway.webhook.duration", "Time from a question that was sent to its end, with its wait for a turn and all attempts.", fine},
 	} {
 		var err error
 		*h.to, err = t.meter.Float64Histogram(h.name, metric.WithDescription(h.help), metric.WithUnit("s"), h.buckets)
@@ -241,7 +241,9 @@ func (t *Telemetry) Webhook() webhook.Hooks {
 		Cached: func() { t.questions.Add(background, 1, results[cached]) },
 		Asked: func(r webhook.Result, took time.Duration) {
 			t.questions.Add(background, 1, results[r])
-			t.asked.Record(background, took.Seconds())
+			if r != webhook.ResultCircuit && r != webhook.ResultOverload {
+				t.asked.Record(background, took.Seconds())
+			}
 		},
 	}
 }
