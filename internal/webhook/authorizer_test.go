@@ -186,6 +186,23 @@ func TestManyShareOneQuestionOverHTTP(t *testing.T) {
 	seen.want(t, ResultAllow, 1)
 }
 
+// An answer that comes before the caller has begun to wait is an answer too.
+func TestQuickAnswers(t *testing.T) {
+	a := newAuthorizer(t, Options{Transport: &app{answer: says(`{"allow":true,"ttl":0}`)}})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 500 {
+				if _, err := a.Ask(t.Context(), alice(fmt.Sprint(i%2))); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestOneWhoLeavesDoesNotDisturbTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -283,5 +300,27 @@ func TestClose(t *testing.T) {
 		synctest.Wait()
 		wantUnavailable(t, a, alice("c"))
 		a.Close()
+	})
+}
+
+// deafTransport does not care that the question was given up.
+type deafTransport struct{ app *app }
+
+func (d deafTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return d.app.RoundTrip(r.WithContext(context.Background()))
+}
+
+func TestAnAnswerGivenUpDoesNotReplaceANewerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		with := &app{answer: func(w http.ResponseWriter, r *http.Request) { <-release; says(`{"allow":true}`)(w, r) }}
+		a := newAuthorizer(t, Options{Transport: deafTransport{with}})
+		gone(t, a, alice("a"))
+		with.set(says(`{"allow":false,"ttl":60}`))
+		wantDenied(t, a, alice("a"))
+		close(release)
+		synctest.Wait()
+		with.set(nil)
+		wantDenied(t, a, alice("a"))
 	})
 }

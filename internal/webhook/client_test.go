@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -110,7 +111,9 @@ func TestAnswersOverHTTP(t *testing.T) {
 		{"404", status(http.StatusNotFound), ResultStatus, 1},
 		{"201 with an allow", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(201); says(`{"allow":true}`)(w, r) }, ResultStatus, 1},
 		{"204", status(http.StatusNoContent), ResultStatus, 1},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, 307) }, ResultStatus, 1},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, ResultStatus, 1},
 		{"429", status(http.StatusTooManyRequests), ResultStatus, maxAttempts},
 		{"408", status(http.StatusRequestTimeout), ResultStatus, maxAttempts},
 		{"500", status(http.StatusInternalServerError), ResultStatus, maxAttempts},
@@ -127,8 +130,8 @@ func TestAnswersOverHTTP(t *testing.T) {
 		{"too long", says(`{"allow":true,"reason":"` + strings.Repeat("a", maxAnswer) + `"}`), ResultAnswer, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			with, seen, log := &app{answer: tt.answer}, &results{}, &logs{}
-			a := serve(t, with, Options{Hooks: seen.hooks(), Logger: log.logger()})
+			with, seen, lines := &app{answer: tt.answer}, &results{}, &logs{}
+			a := serve(t, with, Options{Hooks: seen.hooks(), Logger: lines.logger()})
 			switch tt.want {
 			case ResultAllow:
 				wantAllowed(t, a, alice("a"))
@@ -136,8 +139,8 @@ func TestAnswersOverHTTP(t *testing.T) {
 				wantDenied(t, a, alice("a"))
 			default:
 				wantUnavailable(t, a, alice("a"))
-				if !strings.Contains(log.String(), "result="+string(tt.want)) || strings.Contains(log.String(), "editor") {
-					t.Errorf("log is %q, want the failure without claims", log)
+				if !strings.Contains(lines.String(), "result="+string(tt.want)) || strings.Contains(lines.String(), "editor") {
+					t.Errorf("log is %q, want the failure without claims", lines)
 				}
 			}
 			seen.want(t, tt.want, 1)
@@ -152,14 +155,42 @@ func TestAnswersOverHTTP(t *testing.T) {
 }
 
 func TestHangingServerOverHTTP(t *testing.T) {
-	release := make(chan struct{})
-	with, seen := &app{answer: func(http.ResponseWriter, *http.Request) { <-release }}, &results{}
-	a := serve(t, with, Options{Timeout: 20 * time.Millisecond, Hooks: seen.hooks()})
-	t.Cleanup(func() { close(release) }) // before the server's end
+	for name, begin := range map[string]func(http.ResponseWriter){
+		"before the answer": func(http.ResponseWriter) {},
+		"in the middle": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, `{"allow":true`)
+			_ = http.NewResponseController(w).Flush()
+		},
+		"after an allow": func(w http.ResponseWriter) {
+			_, _ = io.WriteString(w, `{"allow":true}`)
+			_ = http.NewResponseController(w).Flush()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			with, seen := &app{answer: func(w http.ResponseWriter, _ *http.Request) { begin(w); <-release }}, &results{}
+			a := serve(t, with, Options{Timeout: 20 * time.Millisecond, Hooks: seen.hooks()})
+			t.Cleanup(func() { close(release) }) // before the server's end
+			wantUnavailable(t, a, alice("a"))
+			seen.want(t, ResultTimeout, 1)
+			if n := with.asked.Load(); n < 2 {
+				t.Errorf("%d requests, want another attempt after the first hung", n)
+			}
+		})
+	}
+}
+
+func TestCertificateOfNobody(t *testing.T) {
+	with, seen := &app{}, &results{}
+	server := httptest.NewUnstartedServer(with)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	a := newAuthorizer(t, Options{URL: server.URL, Hooks: seen.hooks()})
 	wantUnavailable(t, a, alice("a"))
-	seen.want(t, ResultTimeout, 1)
-	if n := with.asked.Load(); n < 2 {
-		t.Errorf("%d requests, want another attempt after the first hung", n)
+	seen.want(t, ResultNetwork, 1)
+	if with.asked.Load() != 0 {
+		t.Error("claims were sent to whoever answered")
 	}
 }
 
@@ -167,11 +198,11 @@ func TestNobodyThere(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	address := server.URL
 	server.Close()
-	seen, log := &results{}, &logs{}
-	a := newAuthorizer(t, Options{URL: strings.Replace(address, "://", "://user:pass@", 1) + "/may?code=hush", Hooks: seen.hooks(), Logger: log.logger()})
+	seen, lines := &results{}, &logs{}
+	a := newAuthorizer(t, Options{URL: strings.Replace(address, "://", "://user:pass@", 1) + "/may?code=hush", Hooks: seen.hooks(), Logger: lines.logger()})
 	wantUnavailable(t, a, alice("a"))
 	seen.want(t, ResultNetwork, 1)
-	if text := log.String(); !strings.Contains(text, address+"/may ") || strings.Contains(text, "hush") || strings.Contains(text, "pass") {
+	if text := lines.String(); !strings.Contains(text, address+"/may ") || strings.Contains(text, "hush") || strings.Contains(text, "pass") {
 		t.Errorf("log is %q, want the URL without password and query", text)
 	}
 }
@@ -218,8 +249,8 @@ func TestHangingServerTakesBoundedTime(t *testing.T) {
 
 func TestCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		with, seen, log := &app{answer: status(500)}, &results{}, &logs{}
-		a := newAuthorizer(t, Options{Transport: with, Hooks: seen.hooks(), Logger: log.logger()})
+		with, seen, lines := &app{answer: status(500)}, &results{}, &logs{}
+		a := newAuthorizer(t, Options{Transport: with, Hooks: seen.hooks(), Logger: lines.logger()})
 		for range 5 {
 			wantUnavailable(t, a, alice("a"))
 		}
@@ -238,8 +269,8 @@ func TestCircuit(t *testing.T) {
 		wantAllowed(t, a, alice("a"))
 		wantAllowed(t, a, alice("b"))
 		for _, want := range []string{"not asked for a while", "answers again", "url=https://app.example/may "} {
-			if !strings.Contains(log.String(), want) {
-				t.Errorf("log lacks %q: %s", want, log)
+			if !strings.Contains(lines.String(), want) {
+				t.Errorf("log lacks %q: %s", want, lines)
 			}
 		}
 	})

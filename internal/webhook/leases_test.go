@@ -1,11 +1,15 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"runtime"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -193,7 +197,7 @@ func TestWatchUnavailable(t *testing.T) {
 				if n := with.asked.Load(); n < 2 {
 					t.Errorf("%d questions, want more before the end", n)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				one.wantLost(t, ErrUnavailable)
 				two.wantLost(t, ErrUnavailable)
 				if !one.at.Equal(until) {
@@ -229,7 +233,7 @@ func TestWatchEndsWithTheToken(t *testing.T) {
 		s := watch(a, q, wantAllowed(t, a, q))
 		time.Sleep(90*time.Second - 1)
 		s.wantHeld(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		s.wantLost(t, ErrTokenExpired)
 		if n := with.asked.Load(); n != 2 {
 			t.Errorf("%d questions, want none that the token's end makes useless", n)
@@ -272,7 +276,7 @@ func TestWatchKeepsTheLongerAnswer(t *testing.T) {
 		time.Sleep(time.Hour - 1)
 		long.wantHeld(t)
 		short.wantHeld(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		long.wantLost(t, ErrUnavailable)
 		short.wantLost(t, ErrUnavailable)
 	})
@@ -342,5 +346,59 @@ func TestManyLeases(t *testing.T) {
 		if n := with.asked.Load(); n < 10*questions || n > 13*questions {
 			t.Errorf("%d questions in 10 minutes for %d leases", n, questions)
 		}
+	})
+}
+
+// Streams come and go while the application answers this and that.
+func TestNothingIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		with := &app{answer: func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(rand.N(4 * time.Second))
+			switch rand.N(8) {
+			case 0:
+				says(`{"allow":false,"ttl":1}`)(w, r)
+			case 1:
+				w.WriteHeader(http.StatusInternalServerError)
+			case 2:
+				w.WriteHeader(http.StatusNotFound)
+			default:
+				says(`{"allow":true,"ttl":`+strconv.Itoa(rand.N(20))+`}`)(w, r)
+			}
+		}}
+		a := newAuthorizer(t, Options{Transport: with, MaxInFlight: 3, MaxWaiting: 20, MaxAnswers: 5})
+		var lost, held atomic.Int64
+		var wg sync.WaitGroup
+		for range 30 {
+			wg.Go(func() {
+				for range 40 {
+					time.Sleep(rand.N(time.Second))
+					q := alice(strconv.Itoa(rand.N(10)))
+					if rand.N(2) == 0 {
+						q.TokenExpires = time.Now().Truncate(time.Minute).Add(2 * time.Minute)
+					}
+					ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Second))
+					until, err := a.Ask(ctx, q)
+					cancel()
+					if err != nil {
+						continue
+					}
+					end := make(chan error, 1)
+					stop := a.Watch(q, until, func(err error) { end <- err })
+					select {
+					case <-end:
+						lost.Add(1)
+					case <-time.After(rand.N(time.Minute)):
+						held.Add(1)
+					}
+					stop()
+				}
+			})
+		}
+		wg.Wait()
+		if lost.Load() == 0 || held.Load() == 0 {
+			t.Errorf("%d streams lost, %d held: one of them was not tried", lost.Load(), held.Load())
+		}
+		time.Sleep(time.Minute)
+		wantEmpty(t, a)
 	})
 }
