@@ -24,6 +24,7 @@ var forbidden = []struct{ pkg, dependency, why string }{
 	{"pkg/sse", "realtime-gateway/internal", "connections do not know configuration, rights or telemetry"},
 	{"pkg/retry", "realtime-gateway", "a schedule does not know its callers"},
 	{"internal/auth", "github.com/labstack/echo", "the router is to be replaced in one folder"},
+	{"internal/webhook", "realtime-gateway/internal", "who asks about rights does not know how tokens and settings are read"},
 	{"internal/config", "realtime-gateway/pkg/redisbus", "reading settings starts nothing"},
 	{"test/load", "realtime-gateway/pkg", "who measures knows the documented contract alone"},
 	{"test/load", "realtime-gateway/internal", "who measures knows the documented contract alone"},

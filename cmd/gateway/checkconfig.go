@@ -8,6 +8,7 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
+	"realtime-gateway/internal/webhook"
 )
 
 func (p *program) checkConfigCommand() *cobra.Command {
@@ -27,6 +28,11 @@ func (p *program) checkConfigCommand() *cobra.Command {
 		}
 		if err := checkKeys(cmd.Context(), cfg); err != nil {
 			return err
+		}
+		if webhook, err := openWebhook(cfg, webhook.Hooks{}, nil); err != nil {
+			return err
+		} else if webhook != nil {
+			webhook.Close()
 		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"realtime-gateway/internal/limit"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
+	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -38,6 +40,7 @@ type gateway struct {
 	telemetry *telemetry.Telemetry
 	verifier  *auth.Verifier // nil where no key is configured
 	revoked   *revocation.Registry
+	webhook   *webhook.Authorizer // nil where none is configured
 	bus       *redisbus.Bus
 	hub       *channels.Hub
 	streams   *sse.Handler
@@ -114,6 +117,9 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 	g.leave()
 	stop()
+	if g.webhook != nil {
+		g.webhook.Close()
+	}
 	g.revoked.Close()
 	if g.verifier != nil {
 		g.verifier.Wait()
@@ -136,6 +142,9 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		if err != nil {
 			return err
 		}
+	}
+	if g.webhook, err = openWebhook(cfg, g.telemetry.Webhook(), g.log); err != nil {
+		return err
 	}
 	// The bus tells the registry of revocations and keeps them; events and they
 	// age by the same clock.
@@ -175,6 +184,9 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			PublishRatePerUser: cfg.MaxPublishRatePerUser, PublishRatePerAddress: cfg.MaxPublishRatePerAddress,
 		},
 		Limited: g.telemetry.Limited(), TrustedProxies: cfg.ProxyNetworks(),
+	}
+	if g.webhook != nil {
+		options.Authorizer = g.webhook
 	}
 	if g.dev != nil {
 		if err := g.dev.attach(g.bus); err != nil {
@@ -234,6 +246,19 @@ func (g *gateway) server(h http.Handler) *http.Server {
 		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // what clients do wrong
 	}
+}
+
+// openWebhook returns nil where no webhook is configured.
+func openWebhook(cfg *config.Config, hooks webhook.Hooks, log *slog.Logger) (*webhook.Authorizer, error) {
+	if cfg.WebhookURL == "" {
+		return nil, nil
+	}
+	a, err := webhook.New(webhook.Options{URL: cfg.WebhookURL, Secret: cfg.WebhookSecret, Timeout: cfg.WebhookTimeout, Logger: log, Hooks: hooks})
+	var wrong *webhook.SettingError
+	if errors.As(err, &wrong) {
+		return nil, usagef("webhook-%s: %v", strings.ToLower(wrong.Setting), wrong.Err)
+	}
+	return a, err
 }
 
 // connections lists what is open, by user and by channel where they are named.

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -69,11 +70,41 @@ func (c *Config) check() (warnings []string, err error) {
 		if n < minSecret && !c.Dev {
 			warnings = append(warnings, c.where(nameJWTSecret)+" is shorter than 32 bytes, and may be guessed")
 		}
-		if strings.TrimSpace(c.JWTSecret) != c.JWTSecret {
-			warnings = append(warnings, c.where(nameJWTSecret)+" begins or ends with white space, which is part of the secret")
-		}
+		warnings = append(warnings, c.blank(nameJWTSecret, c.JWTSecret)...)
 	}
+	webhook, err := c.checkWebhook()
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, webhook...)
 	return append(warnings, c.checkPolicies()...), nil
+}
+
+// blank warns of white space around a secret.
+func (c *Config) blank(name, secret string) (warnings []string) {
+	if strings.TrimSpace(secret) != secret {
+		warnings = append(warnings, c.where(name)+" begins or ends with white space, which is part of the secret")
+	}
+	return warnings
+}
+
+// checkWebhook tells how the settings of the webhook fit together. Whether the
+// secret has a form that can sign is for who signs with it.
+func (c *Config) checkWebhook() (warnings []string, err error) {
+	if c.WebhookURL == "" {
+		if c.WebhookSecret != "" {
+			warnings = append(warnings, c.where(nameWebhookSecret)+" signs nothing: there is no --"+nameWebhookURL)
+		}
+		return warnings, nil
+	}
+	warnings = c.blank(nameWebhookSecret, c.WebhookSecret)
+	if c.WebhookSecret == "" {
+		return nil, errorf(c.where(nameWebhookURL), "is set, and nothing signs the questions: set --webhook-secret or GATEWAY_WEBHOOK_SECRET")
+	}
+	if u, err := url.Parse(c.WebhookURL); err == nil && u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "0")) {
+		warnings = append(warnings, c.where(nameWebhookURL)+" is without TLS: who can change the answers on the way decides who may use a channel")
+	}
+	return warnings, nil
 }
 
 func (c *Config) checkServing() error {
@@ -90,8 +121,8 @@ func (c *Config) checkServing() error {
 			key    string
 			access channels.Access
 		}{{keyAccess, p.Subscribe}, {keyPublish, p.Publish}} {
-			if right.access == channels.AccessWebhook {
-				return errorf("", "the channels %s (%v) have %s: webhook, and no webhook is configured: this version has none, allowed is another value", p.Pattern, c.policySources[i], right.key)
+			if right.access == channels.AccessWebhook && c.WebhookURL == "" {
+				return errorf("", "the channels %s (%v) have %s: webhook, and no webhook is configured: set --webhook-url or GATEWAY_WEBHOOK_URL", p.Pattern, c.policySources[i], right.key)
 			}
 		}
 	}

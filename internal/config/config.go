@@ -63,6 +63,14 @@ type Config struct {
 	// TokenCookie is the name of the cookie that may carry the token.
 	TokenCookie string
 
+	// WebhookURL is where the application is asked who may use a channel. It
+	// may hold a password: see RedactURL. Empty means none.
+	WebhookURL string
+	// WebhookSecret signs these questions. Empty only without WebhookURL.
+	WebhookSecret string
+	// WebhookTimeout is how long one attempt to ask may take.
+	WebhookTimeout time.Duration
+
 	// Heartbeat is how long a stream may be silent.
 	Heartbeat time.Duration
 	// WriteTimeout is how long a client may take no bytes before its

@@ -159,6 +159,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		"writeTimeout": "100ms", "streamPath": "goroutine", "linger": "1h", "checkInterval": "1h", "maxPayload": "16777216", "maxConnections": "50000",
 		"maxConnectionsPerUser": "100", "maxConnectionsPerAddress": "200", "maxSubscribeRatePerUser": "10", "maxSubscribeRatePerAddress": "20",
 		"maxPublishRatePerUser": "30", "maxPublishRatePerAddress": "40", "trustedProxies": "[10.0.0.0/8, '2001:db8::1']", "maxChannels": "1000", "logMemory": "1073741824", "pprof": "1",
+		"webhookUrl": "http://localhost/may", "webhookSecret": "s", "webhookTimeout": "100ms",
 	}
 	var yaml strings.Builder
 	for _, s := range Settings() {

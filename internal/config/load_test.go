@@ -97,7 +97,7 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Addr: ":8080", OpsAddr: ":9090", RedisURL: "redis://localhost:6379", RedisPrefix: "gw", RedisDeafAfter: 6 * time.Second, DrainTime: 20 * time.Second,
 		LogLevel: slog.LevelInfo, LogFormat: "json", TokenCookie: "gateway_token", Heartbeat: 20 * time.Second,
-		WriteTimeout: 10 * time.Second, StreamPath: PathAuto, Linger: 30 * time.Second, CheckInterval: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, WebhookTimeout: 3 * time.Second, StreamPath: PathAuto, Linger: 30 * time.Second, CheckInterval: 10 * time.Second,
 		MaxPayload: 262144, MaxSubscribeRatePerUser: 1000, MaxPublishRatePerUser: 1000, MaxChannels: 200,
 	}
 	if got.String() != want.String() || got.OpsAddrSet || got.RedisURL != want.RedisURL {
@@ -153,6 +153,8 @@ func TestHowValuesFitTogether(t *testing.T) {
 		load(t, []string{"--jwt-secret=x"}, withRedis, yaml).wantError(t, "the channels a (gateway.yaml:2) have "+key+": webhook, and no webhook is configured")
 		load(t, []string{"--dev"}, nil, yaml).must(t)
 	}
+	load(t, []string{"--webhook-url=https://u:hunter2@app/may"}, withRedis, "").wantError(t, "config: flag --webhook-url is set, and nothing signs the questions: set --webhook-secret or GATEWAY_WEBHOOK_SECRET")
+	load(t, []string{"--dev", "--webhook-url=https://app/may"}, nil, "").wantError(t, "nothing signs the questions")
 	load(t, []string{"--addr=:1", "--ops-addr=:1"}, withRedis, "").wantError(t, `config: flag --ops-addr is ":1", the same as flag --addr`)
 	load(t, []string{"--addr=:9090"}, withRedis, "").wantError(t, `--ops-addr (default) is ":9090", the same as flag --addr`)
 	load(t, []string{"--addr=:0", "--ops-addr=:0"}, withRedis, "").must(t)
@@ -179,6 +181,12 @@ func TestWarnings(t *testing.T) {
 	one(t, load(t, nil, withRedis, "channels:\n# - pattern: a\n"), "every channel is refused")
 	one(t, load(t, []string{"--jwt-secret=short"}, withRedis, publicChannels), "flag --jwt-secret is shorter than 32 bytes")
 	one(t, load(t, []string{secret + "\n"}, withRedis, publicChannels), "white space")
+	webhook := "--webhook-secret=0123456789abcdef0123456789abcdef"
+	none(t, load(t, []string{webhook, "--webhook-url=https://app.example/may"}, withRedis, publicChannels))
+	none(t, load(t, []string{webhook, "--webhook-url=http://[::1]:3000"}, withRedis, publicChannels))
+	one(t, load(t, []string{webhook, "--webhook-url=http://app.example/may"}, withRedis, publicChannels), "flag --webhook-url is without TLS")
+	one(t, load(t, []string{webhook + " ", "--webhook-url=https://app.example/may"}, withRedis, publicChannels), "flag --webhook-secret begins or ends with white space")
+	one(t, load(t, []string{webhook}, withRedis, publicChannels), "flag --webhook-secret signs nothing: there is no --webhook-url")
 	one(t, load(t, []string{secret}, withRedis, "channels:\n- {pattern: 'a:**'}\n- {pattern: 'a:b:{sub}'}"), "gateway.yaml:3 never applies: a:** (gateway.yaml:2)")
 	one(t, load(t, nil, withRedis, "channels:\n- pattern: a\n  subscribe: public\n  historySize: 5\n  historyTTL: 0s"), "historyTTL in gateway.yaml:5 is 0, which means the default of 1h")
 	none(t, load(t, nil, withRedis, "channels:\n- {pattern: a, subscribe: public, historySize: 0, historyTTL: 0s}"))

@@ -34,6 +34,9 @@ const (
 	nameOpsAddr   = "ops-addr"
 	nameConfig    = "config"
 	nameJWTSecret = "jwt-secret"
+
+	nameWebhookURL    = "webhook-url"
+	nameWebhookSecret = "webhook-secret"
 )
 
 // maxLogMemory is a TiB, or what an int holds.
@@ -81,6 +84,14 @@ var registry = declare(
 		func(c *Config) value { return textValue{&c.JWTAudience} }},
 	decl{"token-cookie", "gateway_token", "", "`name` of the cookie that may carry the token",
 		func(c *Config) value { return cookieValue{&c.TokenCookie} }},
+	decl{nameWebhookURL, "", "", "`URL` of the application that is asked who may use a channel",
+		func(c *Config) value { return webURLValue{&c.WebhookURL} }},
+	decl{nameWebhookSecret, "", "", "`secret` that signs the questions: whsec_ and base64, or plain text, of 24 bytes or more",
+		func(c *Config) value { return secretValue{&c.WebhookSecret} }},
+	decl{"webhook-timeout", "3s", "", "how long the application may take for one attempt to answer",
+		func(c *Config) value {
+			return durationValue{&c.WebhookTimeout, 100 * time.Millisecond, 30 * time.Second}
+		}},
 	decl{"heartbeat", "20s", "", "how long a stream may be silent",
 		func(c *Config) value { return durationValue{&c.Heartbeat, time.Second, 10 * time.Minute} }},
 	decl{"write-timeout", "10s", "", "how long a client may take no bytes before it is closed",

@@ -83,7 +83,8 @@ func TestRedactURL(t *testing.T) {
 }
 
 func TestNoRenderingShowsSecrets(t *testing.T) {
-	o := load(t, []string{"--jwt-secret=hunter2", "--redis-url=redis://u:hunter2@h:1", "--jwks-url=https://u:hunter2@h/k?key=hunter2"}, nil, publicChannels)
+	o := load(t, []string{"--jwt-secret=hunter2", "--redis-url=redis://u:hunter2@h:1", "--jwks-url=https://u:hunter2@h/k?key=hunter2",
+		"--webhook-url=https://u:hunter2@h/k?key=hunter2", "--webhook-secret=hunter2"}, nil, publicChannels)
 	cfg := o.must(t)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%v %+v %#v %s %v %+v %#v\n", cfg, cfg, cfg, cfg, *cfg, *cfg, *cfg)

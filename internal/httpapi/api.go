@@ -13,6 +13,8 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
+	"realtime-gateway/internal/revocation"
+	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -21,22 +23,6 @@ import (
 // Publisher publishes one event; *redisbus.Publisher is one.
 type Publisher interface {
 	Publish(ctx context.Context, m redisbus.Message) (channels.Position, error)
-}
-
-// What an Authorizer is asked for: reading, in streams, polls and history, or
-// publishing.
-const (
-	ActionSubscribe = "subscribe"
-	ActionPublish   = "publish"
-)
-
-// Authorizer decides about rights in place of a policy and a token. It must be
-// safe for concurrent use.
-type Authorizer interface {
-	// Allow returns nil where the holder of claims (nil: nobody) may do action on
-	// channel, otherwise what the client is answered: a *Problem as it is,
-	// anything else as temporary.
-	Allow(ctx context.Context, claims *auth.Claims, channel, action string) error
 }
 
 // Options configure the interface. Hub, Streams and Publisher are required.
@@ -50,6 +36,8 @@ type Options struct {
 	// Authorizer is asked about channels whose policy leaves the decision to the
 	// application's webhook. Nil means that none is configured: then nobody may.
 	Authorizer Authorizer
+	// Revoked knows whose rights were taken back. Nil means that nobody's are.
+	Revoked *revocation.Registry
 	// Open lets everyone read and publish on every channel that has a policy,
 	// token or not. For development on loopback only.
 	Open bool
@@ -190,24 +178,38 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 }
 
 // maySubscribe returns the channel's policy where the holder of claims may read
-// it, otherwise a problem.
-func (a *api) maySubscribe(ctx context.Context, claims *auth.Claims, channel string) (*channels.Policy, error) {
+// it, otherwise a problem. With a question, only if the application says so.
+func (a *api) maySubscribe(claims *auth.Claims, channel string) (*channels.Policy, *webhook.Question, error) {
 	policy, err := a.Hub.Policy(channel)
 	if err != nil {
-		return nil, channelProblem(channel, err)
+		return nil, nil, channelProblem(channel, err)
 	}
 	if a.Open {
-		return policy, nil
+		return policy, nil, nil
 	}
 	switch auth.Decide(policy, claims, channel) {
 	case auth.Allowed:
-		return policy, nil
+		return policy, nil, nil
 	case auth.NeedToken:
-		return nil, problem(http.StatusUnauthorized, "channel "+quote(channel)+" needs a token: send Authorization: Bearer, the cookie "+a.cookieName()+", or the query parameter token")
+		return nil, nil, problem(http.StatusUnauthorized, "channel "+quote(channel)+" needs a token: send Authorization: Bearer, the cookie "+a.cookieName()+", or the query parameter token")
 	case auth.Ask:
-		return policy, a.ask(ctx, claims, channel, ActionSubscribe)
+		if a.Authorizer != nil {
+			return policy, question(claims, channel, webhook.Subscribe), nil
+		}
 	}
-	return nil, forbidden(channel)
+	return nil, nil, forbidden(channel)
+}
+
+// mayRead is maySubscribe for one request, whoever decides.
+func (a *api) mayRead(ctx context.Context, claims *auth.Claims, channel string) error {
+	_, q, err := a.maySubscribe(claims, channel)
+	if err == nil && q != nil {
+		err = a.askOnce(ctx, q)
+	}
+	if err != nil {
+		return err
+	}
+	return a.stillHas(ctx, claims, channel)
 }
 
 // mayPublish returns nil where the holder of claims may publish to the channel,
@@ -220,26 +222,20 @@ func (a *api) mayPublish(ctx context.Context, claims *auth.Claims, channel strin
 	if a.Open {
 		return nil
 	}
-	switch auth.DecidePublish(policy, claims, channel) {
-	case auth.Allowed:
-		return nil
-	case auth.NeedToken:
+	switch decision := auth.DecidePublish(policy, claims, channel); {
+	case decision == auth.Allowed:
+	case decision == auth.NeedToken:
 		return problem(http.StatusUnauthorized, "publishing to "+quote(channel)+" needs a token with the right to")
-	case auth.Ask:
-		return a.ask(ctx, claims, channel, ActionPublish)
-	}
-	if policy.Publish == channels.AccessNone {
+	case decision == auth.Ask && a.Authorizer != nil:
+		if err := a.askOnce(ctx, question(claims, channel, webhook.Publish)); err != nil {
+			return err
+		}
+	case policy.Publish == channels.AccessNone:
 		return problem(http.StatusForbidden, "nobody publishes to "+quote(channel)+" over HTTP")
+	default:
+		return problem(http.StatusForbidden, "the token gives no right to publish to "+quote(channel))
 	}
-	return problem(http.StatusForbidden, "the token gives no right to publish to "+quote(channel))
-}
-
-// ask leaves the decision to the application.
-func (a *api) ask(ctx context.Context, claims *auth.Claims, channel, action string) error {
-	if a.Authorizer == nil {
-		return forbidden(channel)
-	}
-	return a.Authorizer.Allow(ctx, claims, channel, action)
+	return a.stillHas(ctx, claims, channel)
 }
 
 func (a *api) cookieName() string {

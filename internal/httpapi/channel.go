@@ -74,7 +74,7 @@ func (a *api) history(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.maySubscribe(r.Context(), claims, channel); err != nil {
+	if err := a.mayRead(r.Context(), claims, channel); err != nil {
 		return err
 	}
 	q := r.URL.Query()

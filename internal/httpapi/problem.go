@@ -69,11 +69,14 @@ func (a *api) fail(err error, c echo.Context) {
 	}
 	var p *Problem
 	var over *limited
+	var undecided *away
 	var routing *echo.HTTPError
 	switch {
 	case errors.As(err, &p):
 	case errors.As(err, &over):
 		p = over.problem()
+	case errors.As(err, &undecided):
+		p = temporary(undecided.detail)
 	case errors.Is(err, auth.ErrUnavailable):
 		p = temporary(auth.ErrUnavailable.Error())
 	case errors.Is(err, redisbus.ErrInvalid), errors.Is(err, redisbus.ErrRefused):

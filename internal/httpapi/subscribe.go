@@ -2,12 +2,12 @@ package httpapi
 
 import (
 	"errors"
+	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
-	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/sse"
 )
 
@@ -19,9 +19,17 @@ func (a *api) subscribe(c echo.Context) error {
 		return err
 	}
 	err = a.connect(c, p)
+	// An EventSource would not come back after any other answer.
 	var over *limited
-	if errors.As(err, &over) && !p.poll {
+	switch {
+	case p.poll:
+		return err
+	case errors.As(err, &over):
 		a.refuseStream(c, over)
+		return nil
+	case errors.Is(err, auth.ErrUnavailable), errors.As(err, new(*away)):
+		a.takeOver(c)
+		a.Streams.Refuse(c.Response().Writer, sse.CloseUnavailable)
 		return nil
 	}
 	return err
@@ -29,55 +37,53 @@ func (a *api) subscribe(c echo.Context) error {
 
 // connect checks what a client asks for, and serves it. The error is a *limited
 // where the client has as much as it may.
-func (a *api) connect(c echo.Context, p *params) error {
-	r := c.Request()
+func (a *api) connect(c echo.Context, p *params) (err error) {
 	if err := a.allowAddress(c, &a.limits.subscribe); err != nil {
 		return err
 	}
-	claims, err := a.identify(r)
-	if errors.Is(err, auth.ErrUnavailable) && !p.poll {
-		a.takeOver(c)
-		a.Streams.Refuse(c.Response().Writer, sse.CloseUnavailable)
-		return nil
-	}
+	claims, err := a.identify(c.Request())
 	if err != nil {
 		return err
 	}
 	if err := a.allowUser(claims, &a.limits.subscribe); err != nil {
 		return err
 	}
-	session := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
-	if claims != nil {
-		session.Holder, session.Expires = &sse.Holder{User: claims.Subject}, claims.Expires
-	}
-	for _, name := range p.channels {
-		policy, err := a.maySubscribe(r.Context(), claims, name)
-		if err != nil {
-			return err
-		}
-		session.Requests = append(session.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
-	}
-	// Last, so that nothing can fail before the permit is the streams'.
-	if session.Permit, err = a.admit(c, claims); err != nil {
+	in, err := a.enter(c.Request().Context(), claims)
+	if err != nil {
 		return err
 	}
-	if p.poll {
-		reason, err := a.Streams.Poll(c.Response(), r, session)
-		if reason == sse.CloseFull {
-			a.Limited(limit.ReplicaConnections) // of streams, the hook of Streams tells
-		}
-		if reason != "" {
-			return temporary(map[sse.CloseReason]string{
-				sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",
-				sse.CloseFull:        "this replica has as many connections as it may: ask again, and perhaps another one will answer",
-				sse.CloseUnavailable: "Redis cannot be reached at the moment",
-				sse.CloseSlow:        "the channel was faster than this answer: ask again",
-			}[reason])
-		}
+	session, err := a.session(c, p, claims, in)
+	if err == nil {
+		in.slots, err = a.admit(c, claims)
+	}
+	if err != nil {
+		in.Release()
 		return err
+	}
+	// From here on it is the streams'.
+	if session.Permit = in.permit(); p.poll {
+		return a.poll(c, session)
 	}
 	a.takeOver(c)
-	return a.Streams.Stream(c.Response().Writer, r, session)
+	return a.Streams.Stream(c.Response().Writer, c.Request(), session)
+}
+
+func (a *api) poll(c echo.Context, session sse.Session) error {
+	reason, err := a.Streams.Poll(c.Response(), c.Request(), session)
+	switch reason {
+	case "":
+		return err
+	case sse.CloseRevoked:
+		return problem(http.StatusForbidden, "the right to read was taken back")
+	case sse.CloseFull:
+		a.Limited(limit.ReplicaConnections) // of streams, the hook of Streams tells
+	}
+	return temporary(map[sse.CloseReason]string{
+		sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",
+		sse.CloseFull:        "this replica has as many connections as it may: ask again, and perhaps another one will answer",
+		sse.CloseUnavailable: "Redis, or what decides about rights, cannot be reached at the moment",
+		sse.CloseSlow:        "the channel was faster than this answer: ask again",
+	}[reason])
 }
 
 // takeOver tells echo that the answer is written past it.

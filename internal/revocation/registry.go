@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -41,15 +42,20 @@ var ErrUnavailable = errors.New("it cannot be told at the moment whether the tok
 
 // RevokedError says that a token's rights were taken back.
 type RevokedError struct {
-	Reason string // given by who did it; may be empty
+	Channel string // where only the right to this one was; empty for all
+	Reason  string // given by who did it; may be empty
 }
 
 // Error returns a sentence for the client.
 func (e *RevokedError) Error() string {
-	if e.Reason == "" {
-		return "the token was revoked"
+	text := "the token was revoked"
+	if e.Channel != "" {
+		text = "the right to channel " + strconv.Quote(e.Channel) + " was revoked"
 	}
-	return "the token was revoked: " + e.Reason
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
 }
 
 // Who is who asks: what a token says of its holder.
@@ -131,8 +137,12 @@ func (r *Registry) Use(s Store) { r.store = s }
 
 // Enter admits a connection of who, which is from now on told of what is
 // revoked, until Leave. The error is a *RevokedError, or wraps ErrUnavailable.
-// It reads Redis only where the user is not known yet.
+// It reads Redis only where the user is not known yet. A nil Registry admits
+// everybody.
 func (r *Registry) Enter(ctx context.Context, who Who) (*Visit, error) {
+	if r == nil {
+		return &Visit{Holder: sse.Holder{User: strings.Clone(who.User), TokenID: strings.Clone(who.TokenID)}}, nil
+	}
 	v := &Visit{Holder: sse.Holder{User: who.User, TokenID: strings.Clone(who.TokenID)}, registry: r}
 	if !who.Issued.IsZero() {
 		// Nobody has a token before it was issued: the clock of its issuer is ahead.
@@ -205,18 +215,18 @@ func (r *Registry) restLocked(u *user) {
 // Denied returns a *RevokedError if the right to this channel was taken back.
 func (v *Visit) Denied(channel string) error {
 	r := v.registry
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if v.user == nil {
 		return nil
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return deniedBy(v.user.list, &v.Holder, channel, r.o.Now())
 }
 
 // Check is for a single request of who about one channel: it reads Redis, as
 // the request will. The error is that of Enter.
 func (r *Registry) Check(ctx context.Context, who Who, channel string) error {
-	if who.User == "" {
+	if r == nil || who.User == "" {
 		return nil
 	}
 	v, err := r.Enter(ctx, who)
@@ -246,8 +256,14 @@ func (r *Registry) judgeLocked(v *Visit) error {
 func deniedBy(list []redisbus.Revocation, h *sse.Holder, channel string, now time.Time) error {
 	for i := range list {
 		e := &list[i]
-		if concerns(e, h) && now.Before(e.Until) && (e.Channels.String() == "" || channel != "" && e.Channels.MatchAnyone(channel)) {
-			return &RevokedError{e.Reason}
+		if !concerns(e, h) || !now.Before(e.Until) {
+			continue
+		}
+		if e.Channels.String() == "" {
+			return &RevokedError{Reason: e.Reason}
+		}
+		if channel != "" && e.Channels.MatchAnyone(channel) {
+			return &RevokedError{Channel: channel, Reason: e.Reason}
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 
 	"realtime-gateway/internal/limit"
 	"realtime-gateway/internal/revocation"
+	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
@@ -36,7 +37,8 @@ type Telemetry struct {
 	writes, recorded, rejected, linksLost        metric.Int64Counter
 	revocations, revoked                         metric.Int64Counter
 	limited                                      metric.Int64Counter
-	age, lifetime, roundTrip, probe              metric.Float64Histogram
+	questions                                    metric.Int64Counter
+	age, lifetime, roundTrip, probe, asked       metric.Float64Histogram
 	redisUp, recorderRoles, links                metric.Int64Gauge
 }
 
@@ -81,6 +83,7 @@ func (t *Telemetry) instruments() error {
 		{&t.revocations, "gateway.revocations", "Revocations that concern users who are known to this replica, by scope."},
 		{&t.revoked, "gateway.revoked", "Rights taken from open connections, by what they lost: connection, channel, or, because nobody could tell, unread."},
 		{&t.linksLost, "gateway.redis.links.lost", "Subscription connections to Redis that were given up, by reason."},
+		{&t.questions, "gateway.webhook.questions", "Questions about rights, by result: what the application said, that a kept answer decided, or why there was none."},
 	} {
 		var err error
 		*c.to, err = t.meter.Int64Counter(c.name, metric.WithDescription(c.help))
@@ -97,6 +100,7 @@ func (t *Telemetry) instruments() error {
 		{&t.lifetime, "gateway.stream.lifetime", "How long streams were open. A peak at one value is a proxy that cuts them.", long},
 		{&t.roundTrip, "gateway.redis.round_trip", "Duration of one call of Redis.", fine},
 		{&t.probe, "gateway.redis.probe.round_trip", "Time from publishing a probe to hearing it on the subscription connection.", fine},
+		{&t.asked, "gateway.webhook.duration", "Time from a question that was sent to its end, with its wait for a turn and all attempts.", fine},
 	} {
 		var err error
 		*h.to, err = t.meter.Float64Histogram(h.name, metric.WithDescription(h.help), metric.WithUnit("s"), h.buckets)
@@ -255,5 +259,21 @@ func (t *Telemetry) Revocation() revocation.Hooks {
 	return revocation.Hooks{
 		Heard: func(scope string) { t.revocations.Add(background, 1, scopes[scope]) },
 		Taken: func(what string) { t.revoked.Add(background, 1, whats[what]) },
+	}
+}
+
+// Webhook returns the hooks of the authorizer.
+func (t *Telemetry) Webhook() webhook.Hooks {
+	const cached webhook.Result = "cached"
+	results := labels("result", cached, webhook.ResultAllow, webhook.ResultDeny, webhook.ResultTimeout, webhook.ResultNetwork, webhook.ResultStatus,
+		webhook.ResultAnswer, webhook.ResultCircuit, webhook.ResultOverload, webhook.ResultAbandoned)
+	return webhook.Hooks{
+		Cached: func() { t.questions.Add(background, 1, results[cached]) },
+		Asked: func(r webhook.Result, took time.Duration) {
+			t.questions.Add(background, 1, results[r])
+			if r != webhook.ResultCircuit && r != webhook.ResultOverload {
+				t.asked.Record(background, took.Seconds())
+			}
+		},
 	}
 }

@@ -1,0 +1,192 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"realtime-gateway/internal/auth"
+	"realtime-gateway/internal/revocation"
+	"realtime-gateway/internal/webhook"
+	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/sse"
+)
+
+// Authorizer decides about rights in place of a policy and a token;
+// *webhook.Authorizer is one, and says what its errors are.
+type Authorizer interface {
+	Ask(ctx context.Context, q webhook.Question) (until time.Time, err error)
+	Watch(q webhook.Question, until time.Time, lost func(error)) (stop func())
+}
+
+// admission is one connection's way in: what it has been given, and gives back
+// when it ends. It is the session's permit.
+type admission struct {
+	visit  *revocation.Visit
+	slots  sse.Permit // of the limits; nil for none
+	leases []func()   // end the watches over what the application allowed
+}
+
+// Release implements sse.Permit.
+func (a *admission) Release() {
+	for _, stop := range a.leases {
+		stop()
+	}
+	a.visit.Leave()
+	if a.slots != nil {
+		a.slots.Release()
+	}
+}
+
+// permit is what the session has to release. A connection of nobody, with
+// nothing to lose, is kept free of the rest.
+func (a *admission) permit() sse.Permit {
+	if a.visit.User == "" && len(a.leases) == 0 {
+		return a.slots
+	}
+	return a
+}
+
+// enter begins an admission. It has to be released, unless there is an error.
+func (a *api) enter(ctx context.Context, claims *auth.Claims) (*admission, error) {
+	visit, err := a.Revoked.Enter(ctx, who(claims))
+	if err != nil {
+		return nil, revocationProblem(err)
+	}
+	return &admission{visit: visit}, nil
+}
+
+// stillHas tells whether the right of a single request was taken back.
+func (a *api) stillHas(ctx context.Context, claims *auth.Claims, channel string) error {
+	return revocationProblem(a.Revoked.Check(ctx, who(claims), channel))
+}
+
+func who(claims *auth.Claims) revocation.Who {
+	if claims == nil {
+		return revocation.Who{}
+	}
+	return revocation.Who{User: claims.Subject, TokenID: claims.ID, Issued: claims.Issued}
+}
+
+// away is what cannot be decided at the moment.
+type away struct{ detail string }
+
+// Error returns the detail.
+func (e *away) Error() string { return e.detail }
+
+// revocationProblem is what a client is told of an error of the registry.
+func revocationProblem(err error) error {
+	var revoked *revocation.RevokedError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &revoked):
+		return &away{revocation.ErrUnavailable.Error()}
+	case revoked.Channel != "":
+		return problem(http.StatusForbidden, revoked.Error())
+	}
+	return problem(http.StatusUnauthorized, revoked.Error())
+}
+
+// session admits a connection to the channels that its client names, and to
+// those that every connection has.
+func (a *api) session(c echo.Context, p *params, claims *auth.Claims, in *admission) (sse.Session, error) {
+	s := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
+	if claims != nil {
+		s.Expires = claims.Expires
+	}
+	var asked []webhook.Question
+	for _, name := range p.channels {
+		policy, q, err := a.maySubscribe(claims, name)
+		if err == nil {
+			err = revocationProblem(in.visit.Denied(name))
+		}
+		if err != nil {
+			return s, err
+		}
+		if q != nil {
+			asked = append(asked, *q)
+		}
+		s.Requests = append(s.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
+	}
+	if err := a.ask(c.Request().Context(), in, asked); err != nil {
+		return s, err
+	}
+	if in.visit.User != "" || len(in.leases) > 0 {
+		s.Holder = &in.visit.Holder
+	}
+	return s, nil
+}
+
+func question(claims *auth.Claims, channel string, action webhook.Action) *webhook.Question {
+	q := &webhook.Question{Channel: channel, Action: action}
+	if claims != nil {
+		q.User, q.Claims, q.TokenExpires = claims.Subject, claims.Raw, claims.Expires
+	}
+	return q
+}
+
+// askOnce asks for a single request.
+func (a *api) askOnce(ctx context.Context, q *webhook.Question) error {
+	if _, err := a.Authorizer.Ask(ctx, *q); err != nil {
+		return decided(err, q)
+	}
+	return nil
+}
+
+// ask asks the application all questions at once, and has what it allows
+// watched as long as the connection lasts.
+func (a *api) ask(ctx context.Context, in *admission, questions []webhook.Question) error {
+	until, errs := make([]time.Time, len(questions)), make([]error, len(questions))
+	var asking sync.WaitGroup
+	for i, q := range questions {
+		asking.Go(func() { until[i], errs[i] = a.Authorizer.Ask(ctx, q) })
+	}
+	asking.Wait()
+	for i, err := range errs {
+		if err != nil {
+			return decided(err, &questions[i])
+		}
+	}
+	for i, q := range questions {
+		in.leases = append(in.leases, a.Authorizer.Watch(q, until[i], func(err error) { in.withdrawn(q.Channel, err) }))
+	}
+	return nil
+}
+
+// decided is the answer where the application does not allow something.
+func decided(err error, q *webhook.Question) error {
+	var denied *webhook.DeniedError
+	if !errors.As(err, &denied) {
+		return &away{"the application that decides about channel " + quote(q.Channel) + " cannot be asked at the moment"}
+	}
+	p := forbidden(q.Channel)
+	if q.Claims == nil {
+		p = problem(http.StatusUnauthorized, "channel "+quote(q.Channel)+" is not allowed without a token")
+	}
+	if denied.Reason != "" {
+		p.Detail += ": " + denied.Reason
+	}
+	return p
+}
+
+// withdrawn takes from an open connection what the application does not allow
+// any more.
+func (in *admission) withdrawn(channel string, why error) {
+	var denied *webhook.DeniedError
+	switch {
+	case errors.Is(why, webhook.ErrTokenExpired): // the stream ends by itself
+	case errors.As(why, &denied):
+		if p, err := channels.ParsePattern(channel); err == nil {
+			in.visit.Lose(p, denied.Reason)
+			return
+		}
+		fallthrough // no name is no pattern
+	default:
+		in.visit.End(sse.CloseUnavailable, "")
+	}
+}
