@@ -61,7 +61,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{"check-config --jwt-public-key-file=no.pem", redis, "config: jwt-public-key-file (flag --jwt-public-key-file): open no.pem"},
 		{"publish a", redis, "gateway publish needs CHANNEL PAYLOAD"},
 		{"publish a b c", redis, "is a quote missing?"},
-		{"publish a b", nil, "there is no Redis to publish to: set --redis-url or GATEWAY_REDIS_URL"},
+		{"publish a b", nil, "there is no Redis to call: set --redis-url or GATEWAY_REDIS_URL"},
 		{"publish a::b c", redis, `channel name "a::b": has an empty segment`},
 		{"publish a \xff", redis, "the payload is not UTF-8"},
 		{"publish a b --ttl x", redis, `flag --ttl is "x": allowed is a duration from 0s to 366d`},

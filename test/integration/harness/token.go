@@ -15,6 +15,8 @@ type Token struct {
 	ID        string // jti
 	Subscribe []string
 	Publish   []string
+	// Issued, if zero, is not said.
+	Issued time.Time
 	// Expires, if zero, is an hour away.
 	Expires time.Time
 	// Secret, if empty, is the one the gateways know.
@@ -47,6 +49,9 @@ func (t Token) Sign() string {
 	}
 	if t.ID != "" {
 		claims["jti"] = t.ID
+	}
+	if !t.Issued.IsZero() {
+		claims["iat"] = float64(t.Issued.UnixMilli()) / 1000
 	}
 	var key any = []byte(t.Secret)
 	if t.Method == jwt.SigningMethodNone {
