@@ -103,6 +103,7 @@ func (i *issuer) publish(keys string) {
 	i.answer(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(keys)) })
 }
 
+// joining guards the replicas of fixtures that subtests add to at the same time.
 var joining sync.Mutex
 
 // noVisitors is an address that nobody may ask.
