@@ -1,6 +1,7 @@
 # The verbs of this repository; CI calls the same ones.
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := v1.8.0
 FUZZTIME    ?= 10s
 SEED        ?= 0
 TIME        ?= 5m
@@ -32,13 +33,18 @@ dev: ## run the gateway with an embedded Redis and the demo page
 	go run ./cmd/gateway --dev
 
 .PHONY: test
-test: deps check unit integration ## check format, vet, lint, and run all tests
+test: deps check unit integration vuln ## check format, vet, lint, run all tests, and look for vulnerabilities
 
 .PHONY: check
 check: ## format, vet and staticcheck, no tests
 	@bad="$$(gofmt -l $(GO_FILES))"; test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
 	go vet $(PACKAGES)
 	go run $(STATICCHECK) $(PACKAGES)
+
+# Last in the run, so that nobody overlooks what could not be checked.
+.PHONY: vuln
+vuln: ## look for known vulnerabilities with govulncheck; says NOT CHECKED where it cannot
+	@test/vuln.sh $(GOVULNCHECK) $(PACKAGES)
 
 .PHONY: unit
 unit: ## unit tests only

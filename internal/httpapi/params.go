@@ -105,10 +105,11 @@ func fromBody(r *http.Request) (text, error) {
 		Mode        string       `json:"mode"`
 		Token       string       `json:"token"` // read by nobody: a token belongs into a header
 	}
-	d := json.NewDecoder(io.LimitReader(r.Body, maxBody+1))
+	limited := &io.LimitedReader{R: r.Body, N: maxBody + 1}
+	d := json.NewDecoder(limited)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
-		if d.InputOffset() > maxBody {
+		if limited.N == 0 {
 			return text{}, problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", maxBody))
 		}
 		return text{}, malformed("the body must be a JSON object such as {\"channel\":[\"a\",\"b\"],\"lastEventId\":\"…\"}: " + jsonReason(err))

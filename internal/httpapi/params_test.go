@@ -83,6 +83,35 @@ func TestParamsRefuse(t *testing.T) {
 	}
 }
 
+func TestLongBodiesAreRefusedAsTooLong(t *testing.T) {
+	for _, body := range []string{
+		`{"channel":"` + strings.Repeat("x", maxBody) + `"}`,
+		strings.Repeat(" ", maxBody+1) + `{"channel":"a"}`,
+	} {
+		_, err := read(t, http.MethodPost, "/v1/events", body)
+		var p *Problem
+		if !errors.As(err, &p) || p.Status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%.20s…: %v, want 413", body, err)
+		}
+	}
+}
+
+// A refusal quotes what was sent, but not without end.
+func TestRefusalsAreShort(t *testing.T) {
+	long := strings.Repeat("ü", 100_000)
+	for _, r := range []*http.Request{
+		httptest.NewRequest(http.MethodGet, "/v1/events?channel=a&lastN="+url.QueryEscape(long), nil),
+		httptest.NewRequest(http.MethodPost, "/v1/events", strings.NewReader(`{"`+long+`":1}`)),
+		httptest.NewRequest(http.MethodGet, "/v2/"+url.PathEscape(long), nil),
+	} {
+		w := httptest.NewRecorder()
+		New(Options{}).ServeHTTP(w, r)
+		if w.Code/100 != 4 || w.Body.Len() > 2*maxDetail {
+			t.Errorf("%.30s: status %d and %d bytes, want 4xx and at most %d", r.URL, w.Code, w.Body.Len(), 2*maxDetail)
+		}
+	}
+}
+
 func wantMalformed(t *testing.T, input, want string, f func() error) {
 	t.Helper()
 	var p *Problem

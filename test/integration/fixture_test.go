@@ -152,14 +152,7 @@ func start(dir string, s setup) (*fixture, error) {
 			f.proxies = append(f.proxies, p)
 			url = "redis://" + p.Addr
 		}
-		g, err := harness.NewGateway(binary,
-			append([]string{"--redis-url", url, "--config", f.config}, s.flags...),
-			append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, s.env...))
-		if err != nil {
-			return f, err
-		}
-		f.replicas = append(f.replicas, g)
-		if err := g.Start(); err != nil {
+		if _, err := f.join(url, s.flags, s.env); err != nil {
 			return f, err
 		}
 	}
@@ -172,6 +165,19 @@ func start(dir string, s setup) (*fixture, error) {
 		f.balancer, err = harness.NewBalancer(dir, f.replicas...)
 	}
 	return f, err
+}
+
+// join adds a replica, which need not be ready yet. The environment is beside
+// the secret, or in its place.
+func (f *fixture) join(url string, flags, env []string) (*harness.Gateway, error) {
+	g, err := harness.NewGateway(binary,
+		append([]string{"--redis-url", url, "--config", f.config}, flags...),
+		append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, env...))
+	if err != nil {
+		return nil, err
+	}
+	f.replicas = append(f.replicas, g)
+	return g, g.Start()
 }
 
 // own gives a test processes that it may stop, kill and restart.
