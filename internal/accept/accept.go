@@ -11,6 +11,10 @@
 // nothing delays others, but stops nobody: they are accepted at Handshakes per
 // Patience, 1,280 each second. Streams that stay requests of net/http give their
 // place back when their response begins, by Handler.
+//
+// A TLS handshake is part of the handshake: a server gives it its own time, that
+// for a request's head, so of connections that never finish one there are no
+// more than 1,280 for each second of that.
 package accept
 
 import (
@@ -141,8 +145,10 @@ func (l *Listener) ConnState(c net.Conn, s http.ConnState) {
 	}
 }
 
-// Done gives a connection's place back, if it still has one.
+// Done gives a connection's place back, if it still has one. It may be wrapped,
+// as by tls.Conn, in what has a method NetConn.
 func (l *Listener) Done(c net.Conn) {
+	c = Accepted(c)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.taken {
@@ -154,6 +160,18 @@ func (l *Listener) Done(c net.Conn) {
 			}
 			return
 		}
+	}
+}
+
+// Accepted returns the connection that a listener accepted, of one that may be
+// wrapped in what has a method NetConn, as tls.Conn has it.
+func Accepted(c net.Conn) net.Conn {
+	for {
+		wrapper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = wrapper.NetConn()
 	}
 }
 
