@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
+	"realtime-gateway/internal/tlsfiles"
 )
 
 func (p *program) checkConfigCommand() *cobra.Command {
@@ -27,6 +30,15 @@ func (p *program) checkConfigCommand() *cobra.Command {
 		}
 		if err := checkKeys(cmd.Context(), cfg); err != nil {
 			return err
+		}
+		if cfg.TLSCertFile != "" {
+			pair, err := tlsfiles.Load(cfg.TLSCertFile, cfg.TLSKeyFile, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return usagef("config: %v", err)
+			}
+			if w := pair.Warning(time.Now()); w != "" {
+				warnings = append(warnings, w)
+			}
 		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))

@@ -58,6 +58,13 @@ func (c *Config) check() (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		is, lacks := nameTLSCert, nameTLSKey
+		if c.TLSCertFile == "" {
+			is, lacks = lacks, is
+		}
+		return nil, errorf(c.where(is), "is set without %s: TLS takes both, plain HTTP neither", lacks)
+	}
 	_, port, _ := net.SplitHostPort(c.Addr)
 	if c.Addr == c.OpsAddr && port != "0" {
 		return nil, errorf(c.where(nameOpsAddr), "is %q, the same as %s: each needs a port of its own", c.OpsAddr, c.where(nameAddr))
@@ -98,6 +105,9 @@ func (c *Config) checkDev() error {
 		if !isLoopback(a.addr) {
 			return errorf(c.where(a.name), "is %q: with --dev, allowed is a loopback address, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080", a.addr)
 		}
+	}
+	if c.TLSCertFile != "" {
+		return errorf(c.where(nameTLSCert), "is set: with --dev everything is plain HTTP on loopback")
 	}
 	return nil
 }
