@@ -2,10 +2,10 @@ package config
 
 import (
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
+	"realtime-gateway/internal/origin"
 	"realtime-gateway/pkg/channels"
 )
 
@@ -102,7 +102,7 @@ func (c *Config) checkServing() error {
 // checkDev keeps a gateway that asks nobody for a token from the network.
 func (c *Config) checkDev() error {
 	for _, a := range []struct{ name, addr string }{{nameAddr, c.Addr}, {nameOpsAddr, c.OpsAddr}} {
-		if !isLoopback(a.addr) {
+		if !origin.IsLoopback(a.addr) {
 			return errorf(c.where(a.name), "is %q: with --dev, allowed is a loopback address, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080", a.addr)
 		}
 	}
@@ -110,18 +110,6 @@ func (c *Config) checkDev() error {
 		return errorf(c.where(nameTLSCert), "is set: with --dev everything is plain HTTP on loopback")
 	}
 	return nil
-}
-
-func isLoopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // checkPolicies warns of policies that hardly mean what they say.

@@ -21,7 +21,7 @@ type scanner struct {
 	line   [maxLine]byte
 	length int // all of it, also what is not kept
 	cr     bool
-	last   [8]byte // the newest bytes, for the version of the request line
+	last   [8]byte // the end of the request line: the version
 
 	// Of the head that is being read.
 	inside         bool // the request line is complete
@@ -66,8 +66,10 @@ func (s *scanner) take(b byte) bool {
 		s.line[s.length] = b
 	}
 	s.length++
-	copy(s.last[:], s.last[1:])
-	s.last[len(s.last)-1] = b
+	if !s.inside {
+		copy(s.last[:], s.last[1:])
+		s.last[len(s.last)-1] = b
+	}
 	return true
 }
 

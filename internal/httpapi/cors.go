@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -12,7 +11,7 @@ import (
 // sets headers before the handler runs, so they are on streams, which are
 // written past echo, and on errors too: else a browser could not show them.
 func (a *api) cors() echo.MiddlewareFunc {
-	answer := middleware.CORSWithConfig(middleware.CORSConfig{
+	return middleware.CORSWithConfig(middleware.CORSConfig{
 		AllowOriginFunc:  func(o string) (bool, error) { return a.allows(o), nil },
 		AllowMethods:     []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowHeaders:     []string{"Authorization", "Content-Type", "Last-Event-ID", "Cache-Control"},
@@ -20,13 +19,4 @@ func (a *api) cors() echo.MiddlewareFunc {
 		AllowCredentials: true,
 		MaxAge:           600,
 	})
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		withCORS := answer(next)
-		return func(c echo.Context) error {
-			if h := c.Response().Header(); strings.HasSuffix(h.Get("Vary"), ", Origin") {
-				h.Set("Vary", strings.TrimSuffix(h.Get("Vary"), ", Origin")) // answer adds it again
-			}
-			return withCORS(c)
-		}
-	}
 }

@@ -64,6 +64,17 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestIsLoopback(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost:80": true, "127.0.0.1": true, "127.9.9.9:1": true, "[::1]": true, "[::1]:1": true, "::1": true, "[::ffff:127.0.0.1]:1": true,
+		"": false, ":80": false, "0.0.0.0:1": false, "[::]:1": false, "127.0.0.1.evil.example": false, "localhost.evil.example:1": false, "10.0.0.1": false,
+	} {
+		if got := IsLoopback(host); got != want {
+			t.Errorf("%q: %v, want %v", host, got, want)
+		}
+	}
+}
+
 func FuzzAllows(f *testing.F) {
 	f.Add("https://*.example.com", "https://a.example.com")
 	f.Add("https://*.example.com", "https://evil.example/.example.com")
