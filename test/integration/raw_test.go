@@ -280,8 +280,8 @@ func TestPipelinedBehindAStream(t *testing.T) {
 	}, "--drain-time", "500ms")
 }
 
-// A stream that is refused for now ends its connection as well; nothing behind
-// it is served, and neither is what hides behind a chunked body over TLS.
+// Over TLS nobody looks at the heads, so what stands behind a chunked body,
+// with a length beside it or not, is never served.
 func TestNothingHidesBehindTLS(t *testing.T) {
 	t.Parallel()
 	f, c := secured(t)
