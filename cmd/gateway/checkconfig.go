@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
+	"realtime-gateway/internal/tlsfiles"
 	"realtime-gateway/internal/webhook"
 )
 
@@ -33,6 +36,15 @@ func (p *program) checkConfigCommand() *cobra.Command {
 			return err
 		} else if webhook != nil {
 			webhook.Close()
+		}
+		if cfg.TLSCertFile != "" {
+			pair, err := tlsfiles.Load(cfg.TLSCertFile, cfg.TLSKeyFile, slog.New(slog.DiscardHandler))
+			if err != nil {
+				return usagef("config: %v", err)
+			}
+			if w := pair.Warning(time.Now()); w != "" {
+				warnings = append(warnings, w)
+			}
 		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))

@@ -17,13 +17,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"realtime-gateway/internal/accept"
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
-	"realtime-gateway/internal/limit"
+	"realtime-gateway/internal/origin"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
+	"realtime-gateway/internal/tlsfiles"
 	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
@@ -44,20 +44,15 @@ type gateway struct {
 	bus       *redisbus.Bus
 	hub       *channels.Hub
 	streams   *sse.Handler
-	dev       *devMode // nil unless --dev
+	dev       *devMode       // nil unless --dev
+	tls       *tlsfiles.Pair // nil where the public address is plain HTTP
 	public    *http.Server
 	ops       *http.Server
 	draining  atomic.Bool
 }
 
-// Timeouts of the servers. None cuts a stream.
-const (
-	readHeaderTimeout = 5 * time.Second
-	idleTimeout       = 75 * time.Second
-	maxHeaderBytes    = 64 << 10 // a cursor of many channels is a header
-	// shutdownTimeout is how long requests other than streams may take to end.
-	shutdownTimeout = 5 * time.Second
-)
+// shutdownTimeout is how long requests other than streams may take to end.
+const shutdownTimeout = 5 * time.Second
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
@@ -91,20 +86,12 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 		return err
 	}
 
-	door := accept.Pace(publicAddr, log)
-	limited := g.telemetry.Limited()
-	door.Dropped = func() { limited(limit.Handshakes) }
-	g.public.ConnState, g.public.Handler = door.ConnState, door.Handler(g.public.Handler)
-	g.public.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return sse.WithConn(door.ConnContext(ctx, c), c)
-	}
-
 	parts := newGroup(running)
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
 	parts.run("streams", g.streams.Run)
-	parts.run("http", func(context.Context) error { return serveOn(g.public, door) })
-	parts.run("operations", func(context.Context) error { return serveOn(g.ops, opsAddr) })
+	g.servePublic(parts, publicAddr)
+	parts.run("operations", func(context.Context) error { return serving(g.ops.Serve(opsAddr)) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
 	if g.dev != nil {
 		g.dev.banner(out)
@@ -132,6 +119,9 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	cfg := g.cfg
 	var err error
 	if g.telemetry, err = telemetry.New(readBuild().Version); err != nil {
+		return err
+	}
+	if err := g.loadCertificate(); err != nil {
 		return err
 	}
 	if cfg.JWTSecret != "" || cfg.JWTPublicKeyFile != "" || cfg.JWKSURL != "" {
@@ -177,7 +167,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	options := httpapi.Options{
 		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier, Revoked: g.revoked,
-		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
+		TokenCookie: cfg.TokenCookie, CookieSameSite: sameSite[cfg.CookieSameSite], MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
 		Limits: httpapi.Limits{
 			ConnectionsPerUser: perUser(cfg.MaxConnectionsPerUser, g.maxConnections()), ConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
 			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,
@@ -187,6 +177,9 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	if g.webhook != nil {
 		options.Authorizer = g.webhook
+	}
+	if options.AllowedOrigins, err = origin.ParseList(cfg.AllowedOrigins); err != nil {
+		return err
 	}
 	if g.dev != nil {
 		if err := g.dev.attach(g.bus); err != nil {
@@ -239,13 +232,6 @@ func loops(path string) int {
 		return 0
 	}
 	return max(1, runtime.GOMAXPROCS(0)-1)
-}
-
-func (g *gateway) server(h http.Handler) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
-		ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug), // what clients do wrong
-	}
 }
 
 // openWebhook returns nil where no webhook is configured.
@@ -334,11 +320,4 @@ func replicaName(cfg *config.Config, addr net.Addr) string {
 		host = "gateway"
 	}
 	return host + "-" + rand.Text()[:6]
-}
-
-func serveOn(s *http.Server, l net.Listener) error {
-	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

@@ -20,6 +20,10 @@
 // must not fill the room where they wait: when it is full, those that wait the
 // longest there without having said anything are closed. Addresses are those of
 // the sockets, of IPv6 the first 64 bits.
+//
+// A TLS handshake is part of the handshake: a server gives it its own time, that
+// for a request's head, so of connections that never finish one there are no
+// more than 1,280 for each second of that.
 package accept
 
 import (
@@ -220,8 +224,10 @@ func (l *Listener) ConnState(c net.Conn, s http.ConnState) {
 	}
 }
 
-// Done gives a connection's place back, if it still has one.
+// Done gives a connection's place back, if it still has one. It may be wrapped,
+// as by tls.Conn, in what has a method NetConn.
 func (l *Listener) Done(c net.Conn) {
+	c = Accepted(c)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.taken {
@@ -233,6 +239,18 @@ func (l *Listener) Done(c net.Conn) {
 			}
 			return
 		}
+	}
+}
+
+// Accepted returns the connection that a listener accepted, of one that may be
+// wrapped in what has a method NetConn, as tls.Conn has it.
+func Accepted(c net.Conn) net.Conn {
+	for {
+		wrapper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return c
+		}
+		c = wrapper.NetConn()
 	}
 }
 

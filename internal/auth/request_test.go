@@ -15,30 +15,31 @@ func TestFromRequest(t *testing.T) {
 		cookies       string
 		query         string
 		want          string // "": none
+		from          Source
 	}{
-		{"nothing", nil, "", "", ""},
-		{"header", []string{"Bearer a.b.c"}, "", "", "a.b.c"},
-		{"header, other case", []string{"bEARER a.b.c"}, "", "", "a.b.c"},
-		{"header, several spaces", []string{"  Bearer   a.b.c "}, "", "", "a.b.c"},
-		{"cookie", nil, "other=x; gateway_token=a.b.c", "", "a.b.c"},
-		{"query", nil, "", "channel=x&token=a.b.c", "a.b.c"},
-		{"header before cookie before query", []string{"Bearer h"}, "gateway_token=c", "token=q", "h"},
-		{"cookie before query", nil, "gateway_token=c", "token=q", "c"},
-		{"first of several cookies", nil, "gateway_token=c; gateway_token=d", "", "c"},
-		{"first cookie that is not empty", nil, "gateway_token=; gateway_token=d", "", "d"},
-		{"empty cookie", nil, "gateway_token=", "token=q", "q"},
-		{"empty query", nil, "", "token=", ""},
-		{"cookie of another name", nil, "token=c; Gateway_token=d", "", ""},
-		{"empty header", []string{""}, "gateway_token=c", "", "c"},
-		{"other scheme", []string{"Basic dXNlcjpwYXNz"}, "gateway_token=c", "", "c"},
-		{"other scheme alone", []string{"Basic dXNlcjpwYXNz"}, "", "", ""},
-		{"scheme alone", []string{"Bearer"}, "gateway_token=c", "token=q", malformed},
-		{"scheme and spaces", []string{"Bearer   "}, "gateway_token=c", "token=q", malformed},
-		{"token without scheme", []string{"a.b.c"}, "gateway_token=c", "token=q", malformed},
-		{"two headers", []string{"Bearer a", "Bearer b"}, "gateway_token=c", "token=q", malformed},
-		{"two headers, one ours", []string{"Basic a", "Bearer b"}, "gateway_token=c", "", malformed},
-		{"two tokens", []string{"Bearer a b"}, "gateway_token=c", "token=q", "a b"},
-		{"tab for a space", []string{"Bearer\ta.b.c"}, "gateway_token=c", "token=q", malformed},
+		{"nothing", nil, "", "", "", FromNowhere},
+		{"header", []string{"Bearer a.b.c"}, "", "", "a.b.c", FromHeader},
+		{"header, other case", []string{"bEARER a.b.c"}, "", "", "a.b.c", FromHeader},
+		{"header, several spaces", []string{"  Bearer   a.b.c "}, "", "", "a.b.c", FromHeader},
+		{"cookie", nil, "other=x; gateway_token=a.b.c", "", "a.b.c", FromCookie},
+		{"query", nil, "", "channel=x&token=a.b.c", "a.b.c", FromQuery},
+		{"header before cookie before query", []string{"Bearer h"}, "gateway_token=c", "token=q", "h", FromHeader},
+		{"cookie before query", nil, "gateway_token=c", "token=q", "c", FromCookie},
+		{"first of several cookies", nil, "gateway_token=c; gateway_token=d", "", "c", FromCookie},
+		{"first cookie that is not empty", nil, "gateway_token=; gateway_token=d", "", "d", FromCookie},
+		{"empty cookie", nil, "gateway_token=", "token=q", "q", FromQuery},
+		{"empty query", nil, "", "token=", "", FromNowhere},
+		{"cookie of another name", nil, "token=c; Gateway_token=d", "", "", FromNowhere},
+		{"empty header", []string{""}, "gateway_token=c", "", "c", FromCookie},
+		{"other scheme", []string{"Basic dXNlcjpwYXNz"}, "gateway_token=c", "", "c", FromCookie},
+		{"other scheme alone", []string{"Basic dXNlcjpwYXNz"}, "", "", "", FromNowhere},
+		{"scheme alone", []string{"Bearer"}, "gateway_token=c", "token=q", malformed, FromHeader},
+		{"scheme and spaces", []string{"Bearer   "}, "gateway_token=c", "token=q", malformed, FromHeader},
+		{"token without scheme", []string{"a.b.c"}, "gateway_token=c", "token=q", malformed, FromHeader},
+		{"two headers", []string{"Bearer a", "Bearer b"}, "gateway_token=c", "token=q", malformed, FromHeader},
+		{"two headers, one ours", []string{"Basic a", "Bearer b"}, "gateway_token=c", "", malformed, FromHeader},
+		{"two tokens", []string{"Bearer a b"}, "gateway_token=c", "token=q", "a b", FromHeader},
+		{"tab for a space", []string{"Bearer\ta.b.c"}, "gateway_token=c", "token=q", malformed, FromHeader},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, "/v1/events?"+tt.query, nil)
@@ -48,9 +49,9 @@ func TestFromRequest(t *testing.T) {
 			if tt.cookies != "" {
 				r.Header.Set("Cookie", tt.cookies)
 			}
-			got, ok := FromRequest(r, "")
-			if got != tt.want || ok != (tt.want != "") {
-				t.Errorf("FromRequest = %q, %v, want %q", got, ok, tt.want)
+			got, from := FromRequest(r, "")
+			if got != tt.want || from != tt.from {
+				t.Errorf("FromRequest = %q, %v, want %q, %v", got, from, tt.want, tt.from)
 			}
 		})
 	}
@@ -78,9 +79,9 @@ func FuzzFromRequest(f *testing.F) {
 		if header {
 			r.Header["Authorization"] = []string{authorization}
 		}
-		token, ok := FromRequest(r, "")
-		if ok != (token != "") {
-			t.Fatalf("FromRequest = %q, %v", token, ok)
+		token, from := FromRequest(r, "")
+		if (from == FromNowhere) != (token == "") {
+			t.Fatalf("FromRequest = %q, %v", token, from)
 		}
 		again, _ := FromRequest(r, "")
 		if again != token {
@@ -88,8 +89,8 @@ func FuzzFromRequest(f *testing.F) {
 		}
 		trimmed := strings.Trim(authorization, " \t")
 		if header && (strings.HasPrefix(strings.ToLower(trimmed), "bearer ") || trimmed != "" && !strings.Contains(trimmed, " ")) {
-			if !ok || token != malformed && !strings.HasSuffix(trimmed, token) {
-				t.Fatalf("FromRequest = %q, %v, want the header %q to decide", token, ok, authorization)
+			if from != FromHeader || token != malformed && !strings.HasSuffix(trimmed, token) {
+				t.Fatalf("FromRequest = %q, %v, want the header %q to decide", token, from, authorization)
 			}
 		}
 	})

@@ -2,11 +2,11 @@ package config
 
 import (
 	"net"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
+	"realtime-gateway/internal/origin"
 	"realtime-gateway/pkg/channels"
 )
 
@@ -59,6 +59,13 @@ func (c *Config) check() (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
+		is, lacks := nameTLSCert, nameTLSKey
+		if c.TLSCertFile == "" {
+			is, lacks = lacks, is
+		}
+		return nil, errorf(c.where(is), "is set without %s: TLS takes both, plain HTTP neither", lacks)
+	}
 	_, port, _ := net.SplitHostPort(c.Addr)
 	if c.Addr == c.OpsAddr && port != "0" {
 		return nil, errorf(c.where(nameOpsAddr), "is %q, the same as %s: each needs a port of its own", c.OpsAddr, c.where(nameAddr))
@@ -101,7 +108,7 @@ func (c *Config) checkWebhook() (warnings []string, err error) {
 	if c.WebhookSecret == "" {
 		return nil, errorf(c.where(nameWebhookURL), "is set, and nothing signs the questions: set --webhook-secret or GATEWAY_WEBHOOK_SECRET")
 	}
-	if u, err := url.Parse(c.WebhookURL); err == nil && u.Scheme == "http" && !isLoopback(net.JoinHostPort(u.Hostname(), "0")) {
+	if u, err := url.Parse(c.WebhookURL); err == nil && u.Scheme == "http" && !origin.IsLoopback(u.Host) {
 		warnings = append(warnings, c.where(nameWebhookURL)+" is without TLS: who can change the answers on the way decides who may use a channel")
 	}
 	return warnings, nil
@@ -143,23 +150,14 @@ func needsToken(p *channels.Policy) bool {
 // checkDev keeps a gateway that asks nobody for a token from the network.
 func (c *Config) checkDev() error {
 	for _, a := range []struct{ name, addr string }{{nameAddr, c.Addr}, {nameOpsAddr, c.OpsAddr}} {
-		if !isLoopback(a.addr) {
+		if !origin.IsLoopback(a.addr) {
 			return errorf(c.where(a.name), "is %q: with --dev, allowed is a loopback address, such as 127.0.0.1:8080, [::1]:8080 or localhost:8080", a.addr)
 		}
 	}
+	if c.TLSCertFile != "" {
+		return errorf(c.where(nameTLSCert), "is set: with --dev everything is plain HTTP on loopback")
+	}
 	return nil
-}
-
-func isLoopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return false
-	}
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // checkPolicies warns of policies that hardly mean what they say.

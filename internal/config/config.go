@@ -15,6 +15,14 @@ const (
 	PathGoroutine = "goroutine" // by a goroutine for each stream
 )
 
+// What a page of another site can do with the session cookie: the values of its
+// attribute SameSite.
+const (
+	SameSiteStrict = "strict"
+	SameSiteLax    = "lax"
+	SameSiteNone   = "none"
+)
+
 // Config is the gateway's configuration. Its renderings (String, GoString,
 // LogValue, MarshalJSON) show no secrets; the fields do.
 type Config struct {
@@ -62,6 +70,22 @@ type Config struct {
 	JWTAudience string
 	// TokenCookie is the name of the cookie that may carry the token.
 	TokenCookie string
+	// CookieSameSite is SameSiteStrict, SameSiteLax or SameSiteNone.
+	CookieSameSite string
+	// AllowedOrigins are the origins, beside the gateway's own, whose pages may
+	// use it; see package origin.
+	AllowedOrigins []string
+
+	// TLSCertFile and TLSKeyFile name PEM files with the certificate chain and
+	// its key. Both are empty where Addr serves plain HTTP.
+	TLSCertFile, TLSKeyFile string
+	// MaxHeaderBytes is about how large the head of a request may be.
+	MaxHeaderBytes int
+	// ReadHeaderTimeout is how long the head of a request, and the TLS handshake
+	// before it, may take.
+	ReadHeaderTimeout time.Duration
+	// IdleTimeout is how long a connection is kept between two requests.
+	IdleTimeout time.Duration
 
 	// WebhookURL is where the application is asked who may use a channel. It
 	// may hold a password: see RedactURL. Empty means none.

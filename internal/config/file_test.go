@@ -153,9 +153,11 @@ channels:
 // Every scalar setting can stand in the file.
 func TestEverySettingInTheFile(t *testing.T) {
 	values := map[string]string{
-		"dev": "true", "addr": "localhost:1", "opsAddr": "'[::1]:2'", "redisUrl": "redis://h:1/2", "redisPrefix": "a-1", "redisLinks": "4", "redisDeafAfter": "3s",
+		"dev": "false", "addr": "localhost:1", "opsAddr": "'[::1]:2'", "redisUrl": "redis://h:1/2", "redisPrefix": "a-1", "redisLinks": "4", "redisDeafAfter": "3s",
 		"drainTime": "0s", "logLevel": "debug", "logFormat": "json", "jwtSecret": "12345", "jwtPublicKeyFile": "k.pem",
-		"jwksUrl": "http://h/k", "jwtIssuer": "i", "jwtAudience": "2024-01-01", "tokenCookie": "__Host-t", "heartbeat": "1s",
+		"jwksUrl": "http://h/k", "jwtIssuer": "i", "jwtAudience": "2024-01-01", "tokenCookie": "__Host-t", "cookieSameSite": "none",
+		"allowedOrigins": "['https://a.example', 'https://*.b.example']", "tlsCertFile": "c.pem", "tlsKeyFile": "k.pem", "maxHeaderBytes": "4096",
+		"readHeaderTimeout": "100ms", "idleTimeout": "1h", "heartbeat": "1s",
 		"writeTimeout": "100ms", "streamPath": "goroutine", "linger": "1h", "checkInterval": "1h", "maxPayload": "16777216", "maxConnections": "50000",
 		"maxConnectionsPerUser": "100", "maxConnectionsPerAddress": "200", "maxSubscribeRatePerUser": "10", "maxSubscribeRatePerAddress": "20",
 		"maxPublishRatePerUser": "30", "maxPublishRatePerAddress": "40", "trustedProxies": "[10.0.0.0/8, '2001:db8::1']", "maxChannels": "1000", "logMemory": "1073741824", "pprof": "1",

@@ -96,7 +96,8 @@ func TestDefaults(t *testing.T) {
 	got.sources = nil
 	want := Config{
 		Addr: ":8080", OpsAddr: ":9090", RedisURL: "redis://localhost:6379", RedisPrefix: "gw", RedisDeafAfter: 6 * time.Second, DrainTime: 20 * time.Second,
-		LogLevel: slog.LevelInfo, LogFormat: "json", TokenCookie: "gateway_token", Heartbeat: 20 * time.Second,
+		LogLevel: slog.LevelInfo, LogFormat: "json", TokenCookie: "gateway_token", CookieSameSite: SameSiteStrict, MaxHeaderBytes: 65536,
+		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second, Heartbeat: 20 * time.Second,
 		WriteTimeout: 10 * time.Second, WebhookTimeout: 3 * time.Second, StreamPath: PathAuto, Linger: 30 * time.Second, CheckInterval: 10 * time.Second,
 		MaxPayload: 262144, MaxSubscribeRatePerUser: 1000, MaxPublishRatePerUser: 1000, MaxChannels: 200,
 	}

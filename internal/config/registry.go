@@ -4,6 +4,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"realtime-gateway/internal/origin"
 )
 
 // Setting describes one setting, for a reference or a listing.
@@ -37,7 +39,15 @@ const (
 
 	nameWebhookURL    = "webhook-url"
 	nameWebhookSecret = "webhook-secret"
+	nameTLSCert       = "tls-cert-file"
+	nameTLSKey        = "tls-key-file"
 )
+
+// checkOrigin checks an element of allowed-origins.
+func checkOrigin(s string) error {
+	_, err := origin.Parse(s)
+	return err
+}
 
 // maxLogMemory is a TiB, or what an int holds.
 const maxLogMemory = min(1<<40, math.MaxInt)
@@ -92,6 +102,20 @@ var registry = declare(
 		func(c *Config) value {
 			return durationValue{&c.WebhookTimeout, 100 * time.Millisecond, 30 * time.Second}
 		}},
+	decl{"cookie-same-site", SameSiteStrict, "", "SameSite `attribute` of the cookie that POST /v1/session sets; none is for pages of other sites in allowed-origins",
+		func(c *Config) value { return choiceOf(&c.CookieSameSite, SameSiteStrict, SameSiteLax, SameSiteNone) }},
+	decl{"allowed-origins", "", "", "`origins` whose pages may use this gateway, beside its own",
+		func(c *Config) value { return listValue{&c.AllowedOrigins, origin.Form, checkOrigin} }},
+	decl{nameTLSCert, "", "", "PEM `file` with the certificate chain; with it addr speaks TLS and HTTP/2",
+		func(c *Config) value { return textValue{&c.TLSCertFile} }},
+	decl{nameTLSKey, "", "", "PEM `file` with the certificate's key",
+		func(c *Config) value { return textValue{&c.TLSKeyFile} }},
+	decl{"max-header-bytes", "65536", "", "size in `bytes` of the largest head of a request",
+		func(c *Config) value { return intValue{&c.MaxHeaderBytes, 4096, 1 << 20} }},
+	decl{"read-header-timeout", "5s", "", "how long the head of a request, and a TLS handshake, may take",
+		func(c *Config) value { return durationValue{&c.ReadHeaderTimeout, 100 * time.Millisecond, time.Minute} }},
+	decl{"idle-timeout", "75s", "", "how long a connection is kept between two requests",
+		func(c *Config) value { return durationValue{&c.IdleTimeout, 100 * time.Millisecond, time.Hour} }},
 	decl{"heartbeat", "20s", "", "how long a stream may be silent",
 		func(c *Config) value { return durationValue{&c.Heartbeat, time.Second, 10 * time.Minute} }},
 	decl{"write-timeout", "10s", "", "how long a client may take no bytes before it is closed",

@@ -13,6 +13,7 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
+	"realtime-gateway/internal/origin"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
@@ -44,6 +45,10 @@ type Options struct {
 	// TokenCookie is the cookie that may carry the token. If empty,
 	// auth.DefaultCookie.
 	TokenCookie string
+	// CookieSameSite is that of the session cookie. If zero, strict.
+	CookieSameSite http.SameSite
+	// AllowedOrigins are those whose pages may use the interface, beside its own.
+	AllowedOrigins origin.List
 	// MaxChannels is how many channels one connection may have. If zero, 200.
 	MaxChannels int
 	// MaxPayload is the longest payload that may be published, in bytes. If
@@ -79,6 +84,9 @@ func New(o Options) http.Handler {
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 10 * time.Second
 	}
+	if o.CookieSameSite == 0 {
+		o.CookieSameSite = http.SameSiteStrictMode
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -94,7 +102,10 @@ func New(o Options) http.Handler {
 	e.HTTPErrorHandler = a.fail
 	e.Use(a.recover, a.limitBody)
 	if o.Dev != nil {
-		e.Use(loopbackOnly)
+		e.Use(a.loopbackOnly)
+	}
+	if o.Dev != nil || len(o.AllowedOrigins) > 0 {
+		e.Use(a.cors())
 	}
 	e.GET("/v1/events", a.subscribe)
 	e.POST("/v1/events", a.subscribe)
@@ -102,10 +113,12 @@ func New(o Options) http.Handler {
 	// by channelPath.
 	e.GET("/v1/channels/*", a.history)
 	e.POST("/v1/channels/*", a.publish)
+	e.POST("/v1/session", a.openSession)
+	e.DELETE("/v1/session", a.closeSession)
 	if o.Dev != nil {
 		o.Dev.routes(e)
 	}
-	return e
+	return secure(e)
 }
 
 // recover turns a panic into an answer and a log line; it must not take the
@@ -160,11 +173,21 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 	if a.Open || a.Verifier == nil {
 		return nil, nil
 	}
-	token, ok := auth.FromRequest(r, a.TokenCookie)
-	if !ok {
+	token, from := auth.FromRequest(r, a.TokenCookie)
+	switch from {
+	case auth.FromNowhere:
 		return nil, nil
+	case auth.FromCookie:
+		if err := a.ownPage(r); err != nil {
+			return nil, err
+		}
 	}
-	claims, err := a.Verifier.Verify(r.Context(), token)
+	return a.verify(r.Context(), token)
+}
+
+// verify returns whose token it is.
+func (a *api) verify(ctx context.Context, token string) (*auth.Claims, error) {
+	claims, err := a.Verifier.Verify(ctx, token)
 	var bad *auth.TokenError
 	if errors.As(err, &bad) {
 		return nil, problem(http.StatusUnauthorized, bad.Error())

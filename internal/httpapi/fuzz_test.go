@@ -36,7 +36,7 @@ func FuzzLastEventID(f *testing.F) {
 			Method: http.MethodGet, Header: http.Header{"Last-Event-Id": {header}},
 			URL: &url.URL{Path: "/v1/events", RawQuery: url.Values{"channel": {"a"}, "lastEventId": {query}}.Encode()},
 		}
-		p, err := (&api{Options{MaxChannels: 1}}).params(r)
+		p, err := (&api{Options: Options{MaxChannels: 1}}).params(r)
 		if err != nil {
 			wantClientsFault(t, header+" "+query, err)
 		} else {

@@ -50,7 +50,7 @@ func NewOps(o OpsOptions) http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
-	return mux
+	return secure(mux)
 }
 
 const (

@@ -54,6 +54,15 @@ func (a *api) params(r *http.Request) (*params, error) {
 	return a.parse(t)
 }
 
+// noBody refuses a body where none has a meaning. What is not read of it must
+// not be taken for another request.
+func noBody(r *http.Request) error {
+	if r.Method != http.MethodPost && r.ContentLength != 0 {
+		return malformed(r.Method + " takes no body: use POST, or the query")
+	}
+	return nil
+}
+
 func fromQuery(r *http.Request) (text, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -106,16 +115,22 @@ func fromBody(r *http.Request) (text, error) {
 		Token       string       `json:"token"` // read by nobody: a token belongs into a header
 	}
 	limited := &io.LimitedReader{R: r.Body, N: maxBody + 1}
+	tooLong := func() error {
+		return problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", maxBody))
+	}
 	d := json.NewDecoder(limited)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&body); err != nil {
-		if limited.N == 0 {
-			return text{}, problem(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes", maxBody))
+		if limited.N <= 0 {
+			return text{}, tooLong()
 		}
 		return text{}, malformed("the body must be a JSON object such as {\"channel\":[\"a\",\"b\"],\"lastEventId\":\"…\"}: " + jsonReason(err))
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return text{}, malformed("the body must be one JSON object and nothing behind it")
+	}
+	if limited.N <= 0 { // a stream must not begin while a part of the body is unread
+		return text{}, tooLong()
 	}
 	if body.Token != "" {
 		return text{}, malformed("a token is not read from the body: send Authorization: Bearer")

@@ -14,6 +14,9 @@ import (
 // subscribe serves /v1/events: a stream, or one answer to a poll.
 func (a *api) subscribe(c echo.Context) error {
 	r := c.Request()
+	if err := noBody(r); err != nil {
+		return err
+	}
 	p, err := a.params(r)
 	if err != nil {
 		return err
@@ -86,8 +89,13 @@ func (a *api) poll(c echo.Context, session sse.Session) error {
 	}[reason])
 }
 
-// takeOver tells echo that the answer is written past it.
+// takeOver tells echo that the answer is written past it. What a client sends
+// behind a request for a stream is never a request, so on HTTP/1 the connection
+// ends with the stream; in HTTP/2 the header would end the other streams too.
 func (a *api) takeOver(c echo.Context) {
+	if c.Request().ProtoMajor == 1 {
+		c.Response().Header().Set("Connection", "close")
+	}
 	c.Response().Committed = true
 	c.Response().Status = 200
 }

@@ -152,6 +152,21 @@ func (t *Telemetry) Observe(connections, byLoops, topics func() int, logBytes fu
 	return nil
 }
 
+// ObserveCertificate adds the gauge of when the TLS certificate expires, read
+// like those of Observe.
+func (t *Telemetry) ObserveCertificate(expires func() time.Time) error {
+	_, err := t.meter.Int64ObservableGauge("gateway.tls.certificate.expiry",
+		metric.WithDescription("When the TLS certificate in use expires, in Unix time."), metric.WithUnit("s"),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(expires().Unix())
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("telemetry: %w", err)
+	}
+	return nil
+}
+
 // Handler serves the metrics.
 func (t *Telemetry) Handler() http.Handler { return t.handler }
 

@@ -38,6 +38,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 	s := h.newStream()
 	s.named("goroutine", &session)
 	out := h.writer(w)
+	out.lift = r.ProtoMajor == 2
 	if reason, ok := h.add(s); !ok {
 		h.refuse(out, reason, "")
 		return nil
@@ -267,6 +268,7 @@ type writer struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+	lift    bool // an HTTP/2 stream is reset at its deadline, also if nothing is being written
 	now     func() time.Time
 	wrote   func(writes, events, bytes int)
 	buf     []byte
@@ -286,6 +288,11 @@ func (o *writer) flush() error {
 	}
 	if err := o.control.Flush(); err != nil {
 		return err
+	}
+	if o.lift {
+		if err := o.control.SetWriteDeadline(time.Time{}); err != nil {
+			return err
+		}
 	}
 	if o.wrote != nil {
 		o.wrote(1, o.events, len(o.buf))

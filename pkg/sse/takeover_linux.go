@@ -39,7 +39,8 @@ func duplicate(r *http.Request) (int, error) {
 
 // release takes the connection from the HTTP server and closes the server's
 // descriptor of it. The duplicate keeps the connection itself open, so nothing
-// is sent; but the runtime's poller forgets it, and its buffers are freed.
+// is sent; but the runtime's poller forgets it, and its buffers are freed, with
+// what they hold of bytes behind the request: it must not become another one.
 func release(w http.ResponseWriter) error {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -104,6 +104,29 @@ func TestStuckClientIsGivenUp(t *testing.T) {
 	})
 }
 
+// A stream is not cut for being silent longer than a write may take.
+func TestSilenceIsNoSlowWrite(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(o *Options) { o.WriteTimeout, o.Heartbeat = 20*time.Millisecond, 200*time.Millisecond })
+			s := f.server()
+			s.EnableHTTP2 = http2
+			s.StartTLS()
+			answer, err := s.Client().Get(s.URL + "?channel=orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			events := newParser(answer.Body)
+			for range 4 {
+				if _, err := events.next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestOverHTTP(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -58,21 +58,12 @@ func wantStatus(t *testing.T, base string, sub harness.Subscribe, status int) {
 	}
 }
 
-func onBothPaths(t *testing.T, test func(t *testing.T, f *fixture)) {
-	for _, path := range []string{"auto", "goroutine"} {
-		t.Run(path, func(t *testing.T) {
-			t.Parallel()
-			test(t, own(t, setup{flags: []string{"--stream-path", path}}))
-		})
-	}
-}
-
 // Force logout: all connections of the user end, on every replica, before
 // anything that was published afterwards, and their tokens are refused. A token
 // issued later goes on where the old one stopped.
 func TestDisconnectEndsAUser(t *testing.T) {
 	t.Parallel()
-	onBothPaths(t, func(t *testing.T, f *fixture) {
+	onBothPaths(t, setup{}, func(t *testing.T, f *fixture) {
 		alice, bob := someone(), someone()
 		ch, other := channel("project")+":tasks", channel("hist")
 		old := harness.Subscribe{Channels: []string{ch}, Header: alice.token("t1", time.Minute)}
@@ -131,7 +122,7 @@ func TestDisconnectEndsOneToken(t *testing.T) {
 // Losing one channel keeps the others.
 func TestDisconnectFromOneChannel(t *testing.T) {
 	t.Parallel()
-	onBothPaths(t, func(t *testing.T, f *fixture) {
+	onBothPaths(t, setup{}, func(t *testing.T, f *fixture) {
 		alice := someone()
 		project := channel("project")
 		lost, kept := project+":tasks", channel("hist")
@@ -310,7 +301,7 @@ func TestDisconnectCommand(t *testing.T) {
 
 func TestConnectionsAreListed(t *testing.T) {
 	t.Parallel()
-	onBothPaths(t, func(t *testing.T, f *fixture) {
+	onBothPaths(t, setup{}, func(t *testing.T, f *fixture) {
 		alice, bob := someone(), someone()
 		one, two := channel("project")+":tasks", channel("hist")
 		open(t, f.url(0), harness.Subscribe{Channels: []string{one}, Header: alice.token("t1", time.Minute)})

@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,6 +30,10 @@ type Subscribe struct {
 	// ReceiveBuffer is the size of the socket's receive buffer. If zero, the
 	// system decides.
 	ReceiveBuffer int
+	// TLS is how https is spoken. If nil, as by default.
+	TLS *tls.Config
+	// HTTP2 asks for HTTP/2, which takes TLS.
+	HTTP2 bool
 	// Paused begins without reading anything behind the response's header.
 	Paused bool
 }
@@ -39,6 +44,7 @@ type Stream struct {
 
 	Status int
 	Header http.Header
+	Proto  string // such as HTTP/1.1
 	// Problem is the body of any answer but a stream.
 	Problem string
 	// Raw holds the stream's bytes as they came.
@@ -60,6 +66,8 @@ func Open(base string, sub Subscribe) (*Stream, error) {
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:  true,
 		DisableCompression: true,
+		TLSClientConfig:    sub.TLS.Clone(),
+		ForceAttemptHTTP2:  sub.HTTP2,
 		DialContext:        (&net.Dialer{Control: receiveBuffer(sub.ReceiveBuffer)}).DialContext,
 	}}
 	// The answer has a deadline, the stream has none.
@@ -71,7 +79,7 @@ func Open(base string, sub Subscribe) (*Stream, error) {
 		return nil, fmt.Errorf("subscribe to %q: %w", sub.Channels, err)
 	}
 	s := &Stream{
-		Status: resp.StatusCode, Header: resp.Header,
+		Status: resp.StatusCode, Header: resp.Header, Proto: resp.Proto,
 		Raw: &Log{}, gate: newGate(), cancel: cancel, done: make(chan struct{}),
 	}
 	if resp.StatusCode != http.StatusOK {
