@@ -156,9 +156,15 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels, g.hub.LogBytes); err != nil {
 		return err
 	}
+	join := make([]channels.Template, len(cfg.AutoSubscribe))
+	for i, text := range cfg.AutoSubscribe {
+		if join[i], err = channels.ParseTemplate(text); err != nil {
+			return err
+		}
+	}
 	options := httpapi.Options{
 		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier,
-		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
+		TokenCookie: cfg.TokenCookie, MaxChannels: cfg.MaxChannels, AutoSubscribe: join, MaxPayload: cfg.MaxPayload, Logger: g.log,
 	}
 	if g.dev != nil {
 		if err := g.dev.attach(g.bus); err != nil {

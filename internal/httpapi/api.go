@@ -56,6 +56,9 @@ type Options struct {
 	TokenCookie string
 	// MaxChannels is how many channels one connection may have. If zero, 200.
 	MaxChannels int
+	// AutoSubscribe are the channels that every connection joins, where it may.
+	// With Open nobody has claims, so those with placeholders are left out.
+	AutoSubscribe []channels.Template
 	// MaxPayload is the longest payload that may be published, in bytes. If
 	// zero, redisbus.DefaultMaxPayload.
 	MaxPayload int

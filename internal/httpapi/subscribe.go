@@ -6,7 +6,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
-	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/sse"
 )
 
@@ -26,16 +25,12 @@ func (a *api) subscribe(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	session := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
+	session := sse.Session{HeartbeatEvents: p.heartbeats}
 	if claims != nil {
 		session.User, session.Expires = claims.Subject, claims.Expires
 	}
-	for _, name := range p.channels {
-		policy, err := a.maySubscribe(r.Context(), claims, name)
-		if err != nil {
-			return err
-		}
-		session.Requests = append(session.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
+	if session.Requests, err = a.requests(r.Context(), claims, p); err != nil {
+		return err
 	}
 	if p.poll {
 		reason, err := a.Streams.Poll(c.Response(), r, session)
