@@ -130,6 +130,45 @@ func TestToken(t *testing.T) {
 	}
 }
 
+func TestTokenClaims(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	env := []string{"GATEWAY_JWT_SECRET=" + secret}
+	out := execute(t, env, "token", "--sub", "alice", "--claim", "team=red", "--claim", `quoted="blue"`, "--claim", `teams=["red","blue",7]`,
+		"--claim", "org=12345678901234567890", "--claim", "admin=true", "--claim", `text={"a":1}`, "--claim", "empty=", "--claim", "a=b=c", "--claim", "none=null").must(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	verifier, err := auth.New(ctx, auth.Options{Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := verifier.Verify(ctx, strings.TrimSpace(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]json.RawMessage
+	if err := json.Unmarshal(claims.Raw, &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"team": `"red"`, "quoted": `"blue"`, "teams": `["red","blue",7]`, "org": "12345678901234567890", "admin": "true", "text": `"{\"a\":1}"`,
+		"empty": `""`, "a": `"b=c"`, "none": `"null"`,
+	} {
+		if string(got[name]) != want {
+			t.Errorf("claim %s is %s, want %s", name, got[name], want)
+		}
+	}
+	if age := time.Since(claims.Issued); age < 0 || age > time.Hour {
+		t.Errorf("issued %v ago", age)
+	}
+	for _, name := range []string{"sub", "exp", "iat", "nbf", "iss", "aud", "jti", "gateway"} {
+		execute(t, env, "token", "--sub", "alice", "--claim", name+"=1").wantError(t, exitUsage, "flag --claim: "+name+" cannot be among them: reserved are sub, exp")
+	}
+	for _, wrong := range []string{"team", "=red", ""} {
+		execute(t, env, "token", "--sub", "alice", "--claim", wrong).wantError(t, exitUsage, "allowed is name=value")
+	}
+	execute(t, env, "token", "--sub", "alice", "--claim", "team=a", "--claim", "team=b").wantError(t, exitUsage, `flag --claim sets "team" twice`)
+}
+
 func TestVersion(t *testing.T) {
 	line := execute(t, nil, "version").must(t)
 	if !strings.HasPrefix(line, "gateway ") || strings.Count(line, "\n") != 1 || !strings.Contains(line, " go1.") {

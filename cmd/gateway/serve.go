@@ -165,9 +165,15 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels, g.hub.LogBytes); err != nil {
 		return err
 	}
+	join := make([]channels.Template, len(cfg.AutoSubscribe))
+	for i, text := range cfg.AutoSubscribe {
+		if join[i], err = channels.ParseTemplate(text); err != nil {
+			return err
+		}
+	}
 	options := httpapi.Options{
 		Hub: g.hub, Streams: g.streams, Publisher: g.bus.Publisher(), Verifier: g.verifier, Revoked: g.revoked,
-		TokenCookie: cfg.TokenCookie, CookieSameSite: sameSite[cfg.CookieSameSite], MaxChannels: cfg.MaxChannels, MaxPayload: cfg.MaxPayload, Logger: g.log,
+		TokenCookie: cfg.TokenCookie, CookieSameSite: sameSite[cfg.CookieSameSite], MaxChannels: cfg.MaxChannels, AutoSubscribe: join, MaxPayload: cfg.MaxPayload, Logger: g.log,
 		Limits: httpapi.Limits{
 			ConnectionsPerUser: perUser(cfg.MaxConnectionsPerUser, g.maxConnections()), ConnectionsPerAddress: cfg.MaxConnectionsPerAddress,
 			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,

@@ -35,8 +35,10 @@ func (d Decision) String() string {
 // none does, so nobody may).
 //
 // A placeholder such as {sub} in the policy's pattern is a condition of its own,
-// also where the policy is public: the channel belongs to whose claim says so. The claims' expiry is not
-// looked at; it is the time of verification, and of the stream, that decides.
+// also where the policy is public or asks the webhook: the channel belongs to
+// whose claim says so. Without a placeholder the webhook is asked about nobody,
+// too. The claims' expiry is not looked at; it is the time of verification, and
+// of the stream, that decides.
 //
 // Decide depends on its arguments alone and is safe for concurrent use.
 func Decide(p *channels.Policy, claims *Claims, channel string) Decision {

@@ -3,6 +3,8 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -23,7 +25,13 @@ type Grant struct {
 	ID string
 	// Issuer and Audience, if empty, are left out.
 	Issuer, Audience string
+	// Claims are further ones, by name, for placeholders and for others. Those
+	// that the other fields stand for are refused.
+	Claims map[string]any
 }
+
+// reserved are the claims that mean something to a Verifier.
+var reserved = []string{"sub", "exp", "iat", "nbf", "iss", "aud", "jti", "gateway"}
 
 // Sign returns a token, signed at the time now with HS256, that a Verifier with
 // the same secret accepts. An expiry with a fraction of a second is rounded up.
@@ -57,7 +65,17 @@ func Sign(secret string, g Grant, now time.Time) (string, error) {
 			rights[list.claim] = list.patterns
 		}
 	}
-	claims := jwt.MapClaims{"iat": now.Unix(), "gateway": rights}
+	claims := jwt.MapClaims{}
+	for name, value := range g.Claims {
+		switch {
+		case slices.Contains(reserved, name):
+			return "", &SettingError{"Claims", fmt.Errorf("%s cannot be among them: reserved are %s", name, strings.Join(reserved, ", "))}
+		case name == "":
+			return "", &SettingError{"Claims", errors.New("one has no name")}
+		}
+		claims[name] = value
+	}
+	claims["iat"], claims["gateway"] = now.Unix(), rights
 	for name, value := range map[string]string{"sub": g.Subject, "jti": g.ID, "iss": g.Issuer, "aud": g.Audience} {
 		if value != "" {
 			claims[name] = value
@@ -71,7 +89,7 @@ func Sign(secret string, g Grant, now time.Time) (string, error) {
 		return "", fmt.Errorf("auth: sign token: %w", err)
 	}
 	if len(token) > MaxTokenLen {
-		return "", fmt.Errorf("auth: the token has %d bytes, allowed are %d: fewer or wider patterns are needed", len(token), MaxTokenLen)
+		return "", fmt.Errorf("auth: the token has %d bytes, allowed are %d: fewer or wider patterns, or less in its claims, are needed", len(token), MaxTokenLen)
 	}
 	return token, nil
 }

@@ -14,13 +14,13 @@ func TestSign(t *testing.T) {
 		v := newVerifier(t, Options{Secret: testSecret, Issuer: "me", Audience: "gateway", Leeway: -1})
 		token, err := Sign(testSecret, Grant{
 			Subject: "alice", Subscribe: []string{"project:*:tasks", "user:{sub}"}, Publish: []string{"chat"},
-			TTL: 1500 * time.Millisecond, ID: "t1", Issuer: "me", Audience: "gateway",
+			TTL: 1500 * time.Millisecond, ID: "t1", Issuer: "me", Audience: "gateway", Claims: map[string]any{"teams": []string{"red", "blue"}},
 		}, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := wantGood(t, v, token)
-		if got, want := fmt.Sprintf("%s %s %s %s", c.Subject, c.ID, c.Subscribe, c.Publish), "alice t1 [project:*:tasks user:{sub}] [chat]"; got != want {
+		if got, want := fmt.Sprintf("%s %s %s %s %s", c.Subject, c.ID, c.Subscribe, c.Publish, c.Values("teams")), "alice t1 [project:*:tasks user:{sub}] [chat] [red blue]"; got != want {
 			t.Errorf("claims are %s, want %s", got, want)
 		}
 		if left := time.Until(c.Expires); left != 2*time.Second {
@@ -50,6 +50,8 @@ func TestSignRefuses(t *testing.T) {
 		{"public key as secret", "-----BEGIN PUBLIC KEY-----\n", Grant{}, "Secret"},
 		{"subscribe pattern", testSecret, Grant{Subscribe: []string{"a", "a::b"}}, "Subscribe"},
 		{"publish pattern", testSecret, Grant{Publish: []string{"**:a"}}, "Publish"},
+		{"claim without a name", testSecret, Grant{Claims: map[string]any{"": 1}}, "Claims"},
+		{"reserved claim", testSecret, Grant{Claims: map[string]any{"team": "red", "gateway": map[string]any{"subscribe": []string{"**"}}}}, "Claims"},
 		{"negative TTL", testSecret, Grant{TTL: -1}, "TTL"},
 		{"long subject", testSecret, Grant{Subject: strings.Repeat("a", 256)}, "Subject"},
 		{"control character", testSecret, Grant{ID: "a\nb"}, "ID"},

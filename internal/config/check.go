@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,8 @@ func (c *Config) check() (warnings []string, err error) {
 		return nil, err
 	}
 	warnings = append(warnings, webhook...)
-	return append(warnings, c.checkPolicies()...), nil
+	warnings = append(warnings, c.checkPolicies()...)
+	return append(warnings, c.checkAutoSubscribe()...), nil
 }
 
 // blank warns of white space around a secret.
@@ -187,6 +189,37 @@ func covers(p, q channels.Pattern) bool {
 			return false
 		case segment == "*":
 		case segment != qs[i]:
+			return false
+		}
+	}
+	return len(ps) == len(qs)
+}
+
+// checkAutoSubscribe warns of entries that nobody will ever be joined to.
+func (c *Config) checkAutoSubscribe() (warnings []string) {
+	for _, text := range c.AutoSubscribe {
+		t, err := channels.ParseTemplate(text)
+		if err != nil {
+			continue // not one that was Set
+		}
+		if !slices.ContainsFunc(c.Channels, func(p *channels.Policy) bool { return meets(p.Pattern, t.Pattern()) }) {
+			warnings = append(warnings, c.where(nameAutoSubscribe)+" has "+text+", which matches no channel policy: nobody is joined to it")
+		}
+	}
+	return warnings
+}
+
+// meets tells whether a channel of q, which has no **, is one of p's, whoever
+// asks.
+func meets(p, q channels.Pattern) bool {
+	ps, qs := p.Segments(), q.Segments()
+	for i, segment := range ps {
+		switch {
+		case i >= len(qs):
+			return false
+		case segment == "**":
+			return true
+		case segment != "*" && qs[i] != "*" && segment != qs[i]:
 			return false
 		}
 	}

@@ -130,6 +130,8 @@ type Config struct {
 	TrustedProxies []string
 	// MaxChannels is how many channels one connection may have.
 	MaxChannels int
+	// AutoSubscribe are the channels.Templates of what every connection joins.
+	AutoSubscribe []string
 	// LogMemory is how many bytes the channels' logs may hold in memory
 	// together. Zero leaves it to what the process may use.
 	LogMemory int

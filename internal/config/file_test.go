@@ -59,6 +59,7 @@ func TestFileErrors(t *testing.T) {
 		{"conflate with more", "channels:\n- pattern: a\n  conflate: {by: data.id, windwo: 1s}", "conflate in gateway.yaml:3 has the unknown setting"},
 		{"conflate twice", "channels:\n- pattern: a\n  conflate: {by: x, by: y, window: 1s}", "by in gateway.yaml:3 is set twice"},
 		{"conflate beyond messageTTL", "channels:\n- pattern: a\n  messageTTL: 1s\n  conflate:\n    by: data.id\n    window: 1s", "config: gateway.yaml:6 (pattern a): conflate.window is 1s, allowed is less than messageTTL, which is 1s"},
+		{"placeholder", "channels:\n- pattern: 'team:{te am}:**'", "pattern in gateway.yaml:2 is \"team:{te am}:**\": segment \"{te am}\" is no placeholder: allowed is a whole segment such as {sub}"},
 		{"subscribe", "channels:\n- pattern: a\n  subscribe: none", "subscribe in gateway.yaml:3 is \"none\": allowed is token, authenticated, public or webhook"},
 		{"publish", "channels:\n- pattern: a\n  publish: public", "publish in gateway.yaml:3 is \"public\": allowed is token, authenticated, webhook or none"},
 		{"catch-up without history", "channels:\n- pattern: a\n  lastN: 0\n  onFull: catch-up", "config: gateway.yaml:4 (pattern a): onFull is catch-up, which needs history"},
@@ -160,7 +161,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		"readHeaderTimeout": "100ms", "idleTimeout": "1h", "heartbeat": "1s",
 		"writeTimeout": "100ms", "streamPath": "goroutine", "linger": "1h", "checkInterval": "1h", "maxPayload": "16777216", "maxConnections": "50000",
 		"maxConnectionsPerUser": "100", "maxConnectionsPerAddress": "200", "maxSubscribeRatePerUser": "10", "maxSubscribeRatePerAddress": "20",
-		"maxPublishRatePerUser": "30", "maxPublishRatePerAddress": "40", "trustedProxies": "[10.0.0.0/8, '2001:db8::1']", "maxChannels": "1000", "logMemory": "1073741824", "pprof": "1",
+		"maxPublishRatePerUser": "30", "maxPublishRatePerAddress": "40", "trustedProxies": "[10.0.0.0/8, '2001:db8::1']", "maxChannels": "1000", "autoSubscribe": "broadcast", "logMemory": "1073741824", "pprof": "1",
 		"webhookUrl": "http://localhost/may", "webhookSecret": "s", "webhookTimeout": "100ms",
 	}
 	var yaml strings.Builder

@@ -191,6 +191,8 @@ func TestWarnings(t *testing.T) {
 	one(t, load(t, []string{secret}, withRedis, "channels:\n- {pattern: 'a:**'}\n- {pattern: 'a:b:{sub}'}"), "gateway.yaml:3 never applies: a:** (gateway.yaml:2)")
 	one(t, load(t, nil, withRedis, "channels:\n- pattern: a\n  subscribe: public\n  historySize: 5\n  historyTTL: 0s"), "historyTTL in gateway.yaml:5 is 0, which means the default of 1h")
 	none(t, load(t, nil, withRedis, "channels:\n- {pattern: a, subscribe: public, historySize: 0, historyTTL: 0s}"))
+	one(t, load(t, []string{"--auto-subscribe=a:b,a:{sub},user:{sub}"}, withRedis, publicChannels), "flag --auto-subscribe has user:{sub}, which matches no channel policy")
+	none(t, load(t, nil, withRedis, publicChannels+"autoSubscribe:\n- a:b\n- a:{sub}\n"))
 
 	for _, env := range []string{
 		"GATEWAY_PORT=tcp://10.0.0.1:80", "GATEWAY_SERVICE_HOST=10.0.0.1", "GATEWAY_SERVICE_PORT=80", "GATEWAY_SERVICE_PORT_HTTP=80",
@@ -221,6 +223,8 @@ func TestWarnings(t *testing.T) {
 func TestWrongValues(t *testing.T) {
 	load(t, []string{"--heartbeat=5ms"}, withRedis, "").wantError(t, `config: flag --heartbeat is "5ms": allowed is a duration from 1s to 10m, such as`)
 	load(t, nil, []string{"GATEWAY_MAX_CHANNELS=0"}, "").wantError(t, `config: environment GATEWAY_MAX_CHANNELS is "0": allowed is a whole number from 1 to 1000`)
+	load(t, []string{"--auto-subscribe=a,b:*"}, withRedis, "").wantError(t, `config: flag --auto-subscribe is "a,b:*": allowed is a list, with commas between, each a channel, perhaps with placeholders, such as user:{sub}: number 2 is not: segment "*" is a wildcard`)
+	load(t, nil, withRedis, "autoSubscribe: ['user:{sub']").wantError(t, `config: autoSubscribe in gateway.yaml:1 is "user:{sub": allowed is`)
 	load(t, nil, withRedis, "\nlogLevel: loud").wantError(t, `config: logLevel in gateway.yaml:2 is "loud": allowed is debug, info, warn or error`)
 	load(t, []string{"--addr=:1"}, append(withRedis, "GATEWAY_ADDR=x"), "").wantError(t, `environment GATEWAY_ADDR is "x"`)
 	load(t, []string{"--addr=:1"}, withRedis, "addr: y").wantError(t, `addr in gateway.yaml:1 is "y"`)

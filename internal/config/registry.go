@@ -41,6 +41,7 @@ const (
 	nameWebhookSecret = "webhook-secret"
 	nameTLSCert       = "tls-cert-file"
 	nameTLSKey        = "tls-key-file"
+	nameAutoSubscribe = "auto-subscribe"
 )
 
 // checkOrigin checks an element of allowed-origins.
@@ -148,6 +149,10 @@ var registry = declare(
 		}},
 	decl{"max-channels", "200", "", "most channels of one connection",
 		func(c *Config) value { return intValue{&c.MaxChannels, 1, 1000} }},
+	decl{nameAutoSubscribe, "", "", "`channels` that every connection joins where it may; {sub} or {claim} stands for the token's",
+		func(c *Config) value {
+			return listValue{&c.AutoSubscribe, "a channel, perhaps with placeholders, such as user:{sub}", checkTemplate}
+		}},
 	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB",
 		func(c *Config) value { return intValue{&c.LogMemory, 0, maxLogMemory} }},
 	decl{"pprof", "false", "", "serve /debug/pprof on the ops address",

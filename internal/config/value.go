@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -209,9 +210,22 @@ func (v patternValue) Allowed() string {
 func (v patternValue) Set(s string) error {
 	p, err := channels.ParsePattern(s)
 	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "pattern "+strconv.Quote(s)+": "))
+		return patternError(s, err)
 	}
 	*v.p = p
+	return nil
+}
+
+// patternError is err without the pattern, which is shown beside it.
+func patternError(pattern string, err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "pattern "+strconv.Quote(pattern)+": "))
+}
+
+// checkTemplate tells why text is no channels.Template.
+func checkTemplate(text string) error {
+	if _, err := channels.ParseTemplate(text); err != nil {
+		return fmt.Errorf("is not: %w", patternError(text, err))
+	}
 	return nil
 }
 

@@ -237,6 +237,23 @@ func TestQuoteShowsOneShortLine(t *testing.T) {
 	}
 }
 
+func TestMeets(t *testing.T) {
+	for _, c := range []struct {
+		p, q string
+		want bool
+	}{
+		{"**", "a", true}, {"a:**", "a:b:{sub}", true}, {"a:**", "a", false}, {"a", "a", true}, {"a", "b", false}, {"a", "a:b", false}, {"a:b", "a", false},
+		{"user:{sub}", "user:{sub}", true}, {"user:*", "user:{sub}", true}, {"user:alice", "user:{sub}", true}, {"user:{sub}:inbox", "user:{sub}", false},
+		{"team:{teams}:x", "team:red:x", true}, {"team:{teams}:x", "team:red:y", false}, {"*:b", "a:{c}", true},
+	} {
+		p, err1 := channels.ParsePattern(c.p)
+		q, err2 := channels.ParsePattern(c.q)
+		if err1 != nil || err2 != nil || meets(p, q) != c.want {
+			t.Errorf("meets(%s, %s) is %v", c.p, c.q, !c.want)
+		}
+	}
+}
+
 func TestCovers(t *testing.T) {
 	for _, c := range []struct {
 		p, q string

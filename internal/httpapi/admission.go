@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync"
 	"time"
-
-	"github.com/labstack/echo/v4"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/revocation"
@@ -92,36 +89,7 @@ func revocationProblem(err error) error {
 	return problem(http.StatusUnauthorized, revoked.Error())
 }
 
-// session admits a connection to the channels that its client names, and to
-// those that every connection has.
-func (a *api) session(c echo.Context, p *params, claims *auth.Claims, in *admission) (sse.Session, error) {
-	s := sse.Session{HeartbeatEvents: p.heartbeats, Requests: make([]channels.Request, 0, len(p.channels))}
-	if claims != nil {
-		s.Expires = claims.Expires
-	}
-	var asked []webhook.Question
-	for _, name := range p.channels {
-		policy, q, err := a.maySubscribe(claims, name)
-		if err == nil {
-			err = revocationProblem(in.visit.Denied(name))
-		}
-		if err != nil {
-			return s, err
-		}
-		if q != nil {
-			asked = append(asked, *q)
-		}
-		s.Requests = append(s.Requests, channels.Request{Channel: name, Start: p.start(name, policy)})
-	}
-	if err := a.ask(c.Request().Context(), in, asked); err != nil {
-		return s, err
-	}
-	if in.visit.User != "" || len(in.leases) > 0 {
-		s.Holder = &in.visit.Holder
-	}
-	return s, nil
-}
-
+// question is what the application is asked.
 func question(claims *auth.Claims, channel string, action webhook.Action) *webhook.Question {
 	q := &webhook.Question{Channel: channel, Action: action}
 	if claims != nil {
@@ -130,32 +98,13 @@ func question(claims *auth.Claims, channel string, action webhook.Action) *webho
 	return q
 }
 
-// askOnce asks for a single request.
-func (a *api) askOnce(ctx context.Context, q *webhook.Question) error {
-	if _, err := a.Authorizer.Ask(ctx, *q); err != nil {
-		return decided(err, q)
+// ask asks the application, and tells until when it allows something.
+func (a *api) ask(ctx context.Context, q *webhook.Question) (until time.Time, err error) {
+	until, err = a.Authorizer.Ask(ctx, *q)
+	if err != nil {
+		return until, decided(err, q)
 	}
-	return nil
-}
-
-// ask asks the application all questions at once, and has what it allows
-// watched as long as the connection lasts.
-func (a *api) ask(ctx context.Context, in *admission, questions []webhook.Question) error {
-	until, errs := make([]time.Time, len(questions)), make([]error, len(questions))
-	var asking sync.WaitGroup
-	for i, q := range questions {
-		asking.Go(func() { until[i], errs[i] = a.Authorizer.Ask(ctx, q) })
-	}
-	asking.Wait()
-	for i, err := range errs {
-		if err != nil {
-			return decided(err, &questions[i])
-		}
-	}
-	for i, q := range questions {
-		in.leases = append(in.leases, a.Authorizer.Watch(q, until[i], func(err error) { in.withdrawn(q.Channel, err) }))
-	}
-	return nil
+	return until, nil
 }
 
 // decided is the answer where the application does not allow something.

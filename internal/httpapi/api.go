@@ -51,6 +51,9 @@ type Options struct {
 	AllowedOrigins origin.List
 	// MaxChannels is how many channels one connection may have. If zero, 200.
 	MaxChannels int
+	// AutoSubscribe are the channels that every connection joins, where it may.
+	// With Open nobody has claims, so those with placeholders are left out.
+	AutoSubscribe []channels.Template
 	// MaxPayload is the longest payload that may be published, in bytes. If
 	// zero, redisbus.DefaultMaxPayload.
 	MaxPayload int
@@ -227,7 +230,7 @@ func (a *api) maySubscribe(claims *auth.Claims, channel string) (*channels.Polic
 func (a *api) mayRead(ctx context.Context, claims *auth.Claims, channel string) error {
 	_, q, err := a.maySubscribe(claims, channel)
 	if err == nil && q != nil {
-		err = a.askOnce(ctx, q)
+		_, err = a.ask(ctx, q)
 	}
 	if err != nil {
 		return err
@@ -250,7 +253,7 @@ func (a *api) mayPublish(ctx context.Context, claims *auth.Claims, channel strin
 	case decision == auth.NeedToken:
 		return problem(http.StatusUnauthorized, "publishing to "+quote(channel)+" needs a token with the right to")
 	case decision == auth.Ask && a.Authorizer != nil:
-		if err := a.askOnce(ctx, question(claims, channel, webhook.Publish)); err != nil {
+		if _, err := a.ask(ctx, question(claims, channel, webhook.Publish)); err != nil {
 			return err
 		}
 	case policy.Publish == channels.AccessNone:

@@ -21,7 +21,7 @@ const (
 // streams end, however they do.
 func TestConnectionsPerUser(t *testing.T) {
 	onEachPath(t, func(t *testing.T, loops int) {
-		f := serve(t, loops, func(o *Options) { o.Limits.ConnectionsPerUser = 2 })
+		f := serveSockets(t, loops, func(o *Options) { o.Limits.ConnectionsPerUser = 2 })
 		alice := request{user: "alice"}
 		first, second := f.do(alice).wantOpen(t), f.do(alice).wantOpen(t)
 		f.do(alice).wantRefused(t, limit.UserConnections)
@@ -60,7 +60,7 @@ func TestConnectionsPerUser(t *testing.T) {
 // A request that is refused for another reason takes no place.
 func TestRefusedRequestsTakeNoPlace(t *testing.T) {
 	onEachPath(t, func(t *testing.T, loops int) {
-		f := serve(t, loops, func(o *Options) { o.Limits.ConnectionsPerUser, o.Limits.ConnectionsPerAddress = 1, 1 })
+		f := serveSockets(t, loops, func(o *Options) { o.Limits.ConnectionsPerUser, o.Limits.ConnectionsPerAddress = 1, 1 })
 		for range 3 {
 			f.do(request{user: "alice", path: "/v1/events?channel=a::b"}).wantStatus(t, 400)
 			f.do(request{user: "alice", path: "/v1/events?channel=a", header: []string{"Last-Event-ID: nonsense"}}).wantStatus(t, 400)
@@ -74,7 +74,7 @@ func TestRefusedRequestsTakeNoPlace(t *testing.T) {
 
 func TestConnectionsPerAddress(t *testing.T) {
 	onEachPath(t, func(t *testing.T, loops int) {
-		f := serve(t, loops, func(o *Options) { o.Limits.ConnectionsPerAddress = 1 })
+		f := serveSockets(t, loops, func(o *Options) { o.Limits.ConnectionsPerAddress = 1 })
 		first := f.do(request{}).wantOpen(t)
 		f.do(request{user: "alice"}).wantRefused(t, limit.AddressConnections)
 		// What anybody says who is no trusted proxy counts for nothing.
@@ -89,7 +89,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 // Behind a trusted proxy it is the client's address that counts.
 func TestConnectionsPerAddressBehindAProxy(t *testing.T) {
 	onEachPath(t, func(t *testing.T, loops int) {
-		f := serve(t, loops, func(o *Options) {
+		f := serveSockets(t, loops, func(o *Options) {
 			o.Limits.ConnectionsPerAddress = 1
 			o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32"), netip.MustParsePrefix("10.0.0.0/8")}
 		})
@@ -128,7 +128,7 @@ func TestConnectionsPerAddressBehindAProxy(t *testing.T) {
 
 func TestSubscribeRates(t *testing.T) {
 	onEachPath(t, func(t *testing.T, loops int) {
-		f := serve(t, loops, func(o *Options) { o.Limits.SubscribeRatePerUser = 1 })
+		f := serveSockets(t, loops, func(o *Options) { o.Limits.SubscribeRatePerUser = 1 })
 		for range 10 {
 			f.do(request{user: "alice"}).wantOpen(t)
 			f.do(request{user: "alice", path: history}).wantStatus(t, 200)
@@ -152,7 +152,7 @@ func TestSubscribeRates(t *testing.T) {
 // The limit of an address is asked before the token is looked at: bad ones cost
 // no more than others.
 func TestSubscribeRateOfAnAddress(t *testing.T) {
-	f := serve(t, 0, func(o *Options) { o.Limits.SubscribeRatePerAddress = 1 })
+	f := serveSockets(t, 0, func(o *Options) { o.Limits.SubscribeRatePerAddress = 1 })
 	bad := request{header: []string{"Authorization: Bearer nonsense"}}
 	for range 20 {
 		f.do(bad).wantStatus(t, 401)
@@ -165,7 +165,7 @@ func TestSubscribeRateOfAnAddress(t *testing.T) {
 }
 
 func TestPublishRates(t *testing.T) {
-	f := serve(t, 0, func(o *Options) { o.Limits.PublishRatePerUser, o.Limits.PublishRatePerAddress = 1, 2 })
+	f := serveSockets(t, 0, func(o *Options) { o.Limits.PublishRatePerUser, o.Limits.PublishRatePerAddress = 1, 2 })
 	publish := func(user string) *answer {
 		return f.do(request{method: "POST", path: history, user: user, body: `{"type":"x"}`})
 	}

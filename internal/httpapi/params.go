@@ -184,14 +184,14 @@ func (a *api) parse(t text) (*params, error) {
 		}
 		seen[name] = true
 		if len(seen) > a.MaxChannels {
-			return nil, malformed(fmt.Sprintf("more than %d channels on one connection", a.MaxChannels))
+			return nil, a.tooMany()
 		}
 		if err := channels.CheckName(name); err != nil {
 			return nil, malformed(err.Error())
 		}
 		p.channels = append(p.channels, name)
 	}
-	if len(p.channels) == 0 {
+	if len(p.channels) == 0 && len(a.AutoSubscribe) == 0 {
 		return nil, malformed("no channel is named: add ?channel=NAME, several times for several channels")
 	}
 	var err error

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,46 +17,8 @@ import (
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
 	"realtime-gateway/pkg/channels"
-	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
 )
-
-const secret = "tests-of-httpapi-sign-with-this-secret-of-32-bytes"
-
-// quietBroker confirms every subscription and has no events.
-type quietBroker struct{ hub *channels.Hub }
-
-func (b *quietBroker) Subscribe(channel string, _ bool) { go b.hub.Confirmed(channel) }
-func (b *quietBroker) Unsubscribe(string, bool)         {}
-func (b *quietBroker) CheckChannel(string) error        { return nil }
-func (b *quietBroker) Ready() bool                      { return true }
-func (b *quietBroker) Verify(context.Context) error     { return nil }
-func (b *quietBroker) Open(_ context.Context, names []string) []channels.Top {
-	return make([]channels.Top, len(names))
-}
-func (b *quietBroker) Renew(ctx context.Context, names []string) []channels.Top {
-	return b.Open(ctx, names)
-}
-func (b *quietBroker) Tops(ctx context.Context, names []string) []channels.Top {
-	return b.Open(ctx, names)
-}
-func (b *quietBroker) Tails(_ context.Context, r []channels.TailRequest) []channels.Tail {
-	return make([]channels.Tail, len(r))
-}
-func (b *quietBroker) Read(context.Context, string, channels.Position, int) ([]channels.Event, error) {
-	return nil, nil
-}
-func (b *quietBroker) Newest(context.Context, string, int) ([]channels.Event, error) { return nil, nil }
-func (b *quietBroker) MarkLost(context.Context, string, channels.Loss, time.Duration) (bool, error) {
-	return false, nil
-}
-
-// accepting publishes nothing and says that it did.
-type accepting struct{}
-
-func (accepting) Publish(context.Context, redisbus.Message) (channels.Position, error) {
-	return channels.Position{Millis: 1}, nil
-}
 
 // fixture is the interface over a broker without events, served over TCP on all
 // of loopback until the test's end.
@@ -77,37 +38,20 @@ func onEachPath(t *testing.T, test func(t *testing.T, loops int)) {
 	}
 }
 
-func serve(t *testing.T, loops int, change func(*Options)) *fixture {
+func serveSockets(t *testing.T, loops int, change func(*Options)) *fixture {
 	t.Helper()
-	pattern, err := channels.ParsePattern("**")
-	if err != nil {
-		t.Fatal(err)
-	}
-	policies, err := channels.NewPolicies([]channels.Policy{{Pattern: pattern, HistorySize: 10, Subscribe: channels.AccessPublic}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	f := &fixture{t: t, limited: make(map[limit.Name]int)}
-	broker := &quietBroker{}
-	broker.hub = channels.NewHub(channels.Options{Broker: broker, Policies: policies, Encode: sse.EncodeEvent})
-	if f.streams, err = sse.New(sse.Options{Hub: broker.hub, Loops: loops}); err != nil {
-		t.Fatal(err)
-	}
-	verifier, err := auth.New(t.Context(), auth.Options{Secret: secret})
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := wire(t, []channels.Policy{policy(t, "**", channels.AccessPublic, "")}, sse.Options{Loops: loops})
+	f.streams = o.Streams
 	began := time.Now()
-	o := Options{
-		Hub: broker.hub, Streams: f.streams, Publisher: accepting{}, Verifier: verifier,
-		Now: func() time.Time { return began }, // rates do not recover
-		Limited: func(n limit.Name) {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.limited[n]++
-		},
+	o.Now = func() time.Time { return began } // rates do not recover
+	o.Limited = func(n limit.Name) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.limited[n]++
 	}
 	change(&o)
+	var err error
 	s := httptest.NewUnstartedServer(New(o))
 	s.Listener.Close()
 	if s.Listener, err = net.Listen("tcp", "0.0.0.0:0"); err != nil {
@@ -116,13 +60,7 @@ func serve(t *testing.T, loops int, change func(*Options)) *fixture {
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	f.addr = net.JoinHostPort("127.0.0.1", port)
 	s.Config.ConnContext = sse.WithConn
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { broker.hub.Run(ctx) })
-	running.Go(func() { f.streams.Run(ctx) })
 	t.Cleanup(func() {
-		cancel()
-		running.Wait()
 		s.CloseClientConnections()
 		s.Close()
 	})
@@ -188,7 +126,7 @@ func (f *fixture) do(r request) *answer {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	text := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", r.method, r.path, len(r.body))
 	if r.user != "" {
-		token, err := auth.Sign(secret, auth.Grant{Subject: r.user, Publish: []string{"**"}, TTL: r.ttl}, time.Now())
+		token, err := auth.Sign(testSecret, auth.Grant{Subject: r.user, Publish: []string{"**"}, TTL: r.ttl}, time.Now())
 		if err != nil {
 			f.t.Fatal(err)
 		}

@@ -14,8 +14,6 @@ import (
 	"realtime-gateway/pkg/redisbus"
 )
 
-const testSecret = "the secret of these tests has enough bytes"
-
 // published notes what is published.
 type published struct{ list []redisbus.Message }
 

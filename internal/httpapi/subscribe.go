@@ -55,7 +55,7 @@ func (a *api) connect(c echo.Context, p *params) (err error) {
 	if err != nil {
 		return err
 	}
-	session, err := a.session(c, p, claims, in)
+	session, err := a.session(c.Request().Context(), p, claims, in)
 	if err == nil {
 		in.slots, err = a.admit(c, claims)
 	}

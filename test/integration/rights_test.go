@@ -1,8 +1,11 @@
 package integration_test
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +149,155 @@ func TestTokenExpires(t *testing.T) {
 		}
 	} else {
 		wantProblem(t, answer{late.Status, late.Header, late.Problem}, http.StatusUnauthorized)
+	}
+}
+
+// Who comes back with a new token and the last cursor, to any replica, goes on
+// where the old token ended, whatever is published meanwhile.
+func TestTokenIsRefreshed(t *testing.T) {
+	t.Parallel()
+	f := shared(t)
+	tasks, busy := "project:refreshed:tasks", channel("many")
+	token := func(expires time.Time) http.Header {
+		return bearer(harness.Token{Sub: "alice", Subscribe: []string{"project:*:tasks"}, Expires: expires}.Sign())
+	}
+	var streams []*harness.Stream
+	cursor, numbers := "", map[string]int{}
+	next := func(ch string) {
+		numbers[ch]++
+		fcall(t, f, ch, harness.Counted(numbers[ch]))
+	}
+	for round := range 2 {
+		expires := time.Now().Add(3 * time.Second).Truncate(time.Second)
+		s := open(t, f.url(round), harness.Subscribe{Channels: []string{tasks, busy}, From: cursor, Header: token(expires)})
+		streams = append(streams, s)
+		for !s.Now().Ended { // also while it ends
+			next(busy)
+			if numbers[busy]%100 == 0 {
+				next(tasks)
+			}
+		}
+		v := s.Now()
+		if closes := v.Named("gateway.close"); len(closes) != 1 || closes[0].Reason != "token_expired" {
+			t.Fatalf("want one gateway.close with reason token_expired: %s", v)
+		}
+		cursor = v.Cursor
+		next(busy) // while nobody is connected
+	}
+	last := open(t, f.url(0), harness.Subscribe{Channels: []string{tasks, busy}, From: cursor, Header: token(time.Time{})})
+	streams = append(streams, last)
+	next(busy)
+	next(tasks)
+	for ch, n := range numbers {
+		waitNumber(t, last, ch, n)
+		var all []harness.Event
+		for _, s := range streams {
+			noGaps(t, s)
+			all = append(all, s.Now().Of(ch)...)
+		}
+		wantNumbers(t, all, 1, n)
+	}
+}
+
+// openedChannels are those of a stream's gateway.open, sorted.
+func openedChannels(t *testing.T, s *harness.Stream) string {
+	t.Helper()
+	var data struct{ Channels map[string]any }
+	must(t, json.Unmarshal([]byte(s.Now().Named("gateway.open")[0].Data), &data))
+	return strings.Join(slices.Sorted(maps.Keys(data.Channels)), " ")
+}
+
+// Claims of the token choose the channels, also those that nobody names, in
+// policies, in the token's rights and in what Redis accepts.
+func TestClaimsChooseChannels(t *testing.T) {
+	t.Parallel()
+	f := own(t, setup{config: `
+autoSubscribe: [broadcast, 'user:{sub}', 'team:{teams}:chat', 'org:{org}', 'nothing:here']
+channels:
+  - {pattern: broadcast, historySize: 100, subscribe: public, publish: none}
+  - {pattern: 'user:{sub}', historySize: 100, subscribe: authenticated, publish: authenticated}
+  - {pattern: 'team:{teams}:**', historySize: 100, subscribe: public}
+  - {pattern: 'org:*', historySize: 100}
+`})
+	user := func(name string, claims map[string]any) string {
+		return harness.Token{Sub: name, Subscribe: []string{"org:{org}"}, Claims: claims}.Sign()
+	}
+	alice, bob := user("alice", map[string]any{"teams": []any{"red", 7, "a:b", "*"}, "org": 42}), user("bob", map[string]any{"teams": "blue", "org": 4.5})
+	want := []string{"broadcast", "org:42", "team:7:chat", "team:red:chat", "user:alice"}
+	for way, sub := range map[string]harness.Subscribe{
+		"GET":    {Header: bearer(alice)},
+		"POST":   {Header: bearer(alice), Body: map[string]any{}},
+		"cookie": {Header: http.Header{"Cookie": {"gateway_token=" + alice}}},
+		"named":  {Header: bearer(alice), Channels: []string{"user:alice", "broadcast"}},
+	} {
+		if got := openedChannels(t, open(t, f.url(1), sub)); got != strings.Join(want, " ") {
+			t.Errorf("%s: joined to %q, want %q", way, got, want)
+		}
+	}
+	if got := openedChannels(t, open(t, f.url(0), harness.Subscribe{Header: bearer(bob), Channels: []string{"team:blue:x"}})); got != "broadcast team:blue:chat team:blue:x user:bob" {
+		t.Errorf("bob is joined to %q", got)
+	}
+	if got := openedChannels(t, open(t, f.url(0), harness.Subscribe{})); got != "broadcast" {
+		t.Errorf("nobody is joined to %q", got)
+	}
+
+	// Redis takes all of them, those of others as well; alice gets her own, and
+	// goes on with them at another replica.
+	all := append([]string{"user:bob", "team:blue:chat", "org:43"}, want...)
+	s := open(t, f.url(0), harness.Subscribe{Header: bearer(alice)})
+	for _, ch := range all {
+		fcall(t, f, ch, harness.Counted(1))
+		publish(t, f, ch, harness.Counted(2))
+	}
+	for _, ch := range want {
+		waitNumber(t, s, ch, 2)
+	}
+	s.Close()
+	for _, ch := range all {
+		fcall(t, f, ch, harness.Counted(3))
+	}
+	resumed := open(t, f.url(1), harness.Subscribe{Header: bearer(alice), From: s.Now().Cursor})
+	for _, ch := range want {
+		waitNumber(t, resumed, ch, 3)
+		wantNumbers(t, s.Now().Of(ch), 1, 2)
+		wantNumbers(t, resumed.Now().Of(ch), 3, 3)
+	}
+	var polls []string
+	for cursor := s.Now().Cursor; len(polls) < len(want); {
+		p := readPoll(t, ask(t, http.MethodGet, events(f.url(0), url.Values{"mode": {"poll"}, "lastEventId": {cursor}}), alice, ""))
+		for _, e := range p.numbers(t) {
+			polls = append(polls, e.Channel)
+		}
+		if cursor = p.Cursor; len(p.Events) == 0 {
+			break
+		}
+	}
+	if slices.Sort(polls); !slices.Equal(polls, want) {
+		t.Errorf("polls have events of %q, want %q", polls, want)
+	}
+	for _, ch := range all[:3] {
+		if strings.Contains(s.Raw.String()+resumed.Raw.String(), ch) {
+			t.Errorf("the stream mentions %s", ch)
+		}
+		refused := connect(t, f.url(0), harness.Subscribe{Header: bearer(alice), Channels: []string{ch}})
+		wantProblem(t, answer{refused.Status, refused.Header, refused.Problem}, http.StatusForbidden)
+	}
+
+	for _, test := range []struct {
+		channel, token string
+		status         int
+	}{
+		{"user:alice", alice, 200},
+		{"user:alice", bob, 403},
+		{"user:alice", "", 401},
+		{"broadcast", harness.Token{Publish: []string{"**"}}.Sign(), 403},
+		{"team:red:chat", alice, 403},
+		{"team:red:chat", harness.Token{Publish: []string{"team:{teams}:**"}, Claims: map[string]any{"teams": "red"}}.Sign(), 200},
+		{"team:red:chat", harness.Token{Publish: []string{"team:{teams}:**"}, Claims: map[string]any{"teams": "blue"}}.Sign(), 403},
+	} {
+		if a := ask(t, http.MethodPost, of(f.url(0), test.channel), test.token, "x"); a.status != test.status {
+			t.Errorf("publish to %s: status %d, want %d: %s", test.channel, a.status, test.status, a.body)
+		}
 	}
 }
 

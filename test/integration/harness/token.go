@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"maps"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,6 +18,8 @@ type Token struct {
 	Publish   []string
 	// Issued, if zero, is not said.
 	Issued time.Time
+	// Claims are further ones.
+	Claims map[string]any
 	// Expires, if zero, is an hour away.
 	Expires time.Time
 	// Secret, if empty, is the one the gateways know.
@@ -43,7 +46,9 @@ func (t Token) Sign() string {
 	if t.Publish != nil {
 		rights["publish"] = t.Publish
 	}
-	claims := jwt.MapClaims{"exp": t.Expires.Unix(), "gateway": rights}
+	claims := jwt.MapClaims{}
+	maps.Copy(claims, t.Claims)
+	claims["exp"], claims["gateway"] = t.Expires.Unix(), rights
 	if t.Sub != "" {
 		claims["sub"] = t.Sub
 	}
