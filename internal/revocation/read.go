@@ -44,8 +44,6 @@ func (r *Registry) readLocked(ctx context.Context, u *user) error {
 
 // readPending reads users until none is left that waits for it.
 func (r *Registry) readPending() {
-	ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
-	defer cancel()
 	for {
 		r.mu.Lock()
 		list, b := r.pending, r.batch
@@ -55,7 +53,9 @@ func (r *Registry) readPending() {
 		if len(list) == 0 {
 			return
 		}
+		ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
 		got := r.store.Revocations(ctx, names(list))
+		cancel()
 		r.mu.Lock()
 		for i, u := range list {
 			u.asked, u.err = false, got[i].Err

@@ -36,6 +36,11 @@ func (m *memory) Revocations(ctx context.Context, users []string) []redisbus.Rev
 	if before != nil {
 		before()
 	}
+	if err := ctx.Err(); err != nil {
+		for i := range out {
+			out[i] = redisbus.Revocations{Err: err}
+		}
+	}
 	return out
 }
 
@@ -224,6 +229,26 @@ func TestUsersAreReadTogetherAndOnce(t *testing.T) {
 		if err := r.Check(t.Context(), Who{User: "user-3"}, "a"); err != nil || len(r.store.takeReads()) != 1 {
 			t.Errorf("a single request is not answered by Redis: %v", err)
 		}
+	})
+}
+
+// However long users keep coming, each reading has the whole of its time.
+func TestReadingDoesNotEndWhileUsersKeepComing(t *testing.T) {
+	scenario(t, func(t *testing.T, r *fixture) {
+		r.store.before = func() { time.Sleep(time.Second) }
+		var all sync.WaitGroup
+		for i := range 60 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second / 2)
+				v, err := r.Enter(t.Context(), Who{User: fmt.Sprint("user", i)})
+				if err != nil {
+					t.Errorf("user %d: %v", i, err)
+					return
+				}
+				v.Leave()
+			})
+		}
+		all.Wait()
 	})
 }
 
