@@ -240,12 +240,7 @@ func TestReadingDoesNotEndWhileUsersKeepComing(t *testing.T) {
 		for i := range 60 {
 			all.Go(func() {
 				time.Sleep(time.Duration(i) * time.Second / 2)
-				v, err := r.Enter(t.Context(), Who{User: fmt.Sprint("user", i)})
-				if err != nil {
-					t.Errorf("user %d: %v", i, err)
-					return
-				}
-				v.Leave()
+				r.enter(t, Who{User: fmt.Sprint("user", i)}).Leave()
 			})
 		}
 		all.Wait()
