@@ -70,10 +70,13 @@ func who(claims *auth.Claims) revocation.Who {
 }
 
 // away is what cannot be decided at the moment.
-type away struct{ detail string }
+type away struct {
+	detail string // for the client
+	cause  error
+}
 
-// Error returns the detail.
-func (e *away) Error() string { return e.detail }
+// Error returns the detail and why.
+func (e *away) Error() string { return e.detail + ": " + e.cause.Error() }
 
 // revocationProblem is what a client is told of an error of the registry.
 func revocationProblem(err error) error {
@@ -82,7 +85,7 @@ func revocationProblem(err error) error {
 	case err == nil:
 		return nil
 	case !errors.As(err, &revoked):
-		return &away{revocation.ErrUnavailable.Error()}
+		return &away{revocation.ErrUnavailable.Error(), err}
 	case revoked.Channel != "":
 		return problem(http.StatusForbidden, revoked.Error())
 	}
@@ -111,7 +114,7 @@ func (a *api) ask(ctx context.Context, q *webhook.Question) (until time.Time, er
 func decided(err error, q *webhook.Question) error {
 	var denied *webhook.DeniedError
 	if !errors.As(err, &denied) {
-		return &away{"the application that decides about channel " + quote(q.Channel) + " cannot be asked at the moment"}
+		return &away{"the application that decides about channel " + quote(q.Channel) + " cannot be asked at the moment", err}
 	}
 	p := forbidden(q.Channel)
 	if q.Claims == nil {
