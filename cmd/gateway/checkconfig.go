@@ -8,6 +8,7 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
+	"realtime-gateway/pkg/redisbus"
 )
 
 func (p *program) checkConfigCommand() *cobra.Command {
@@ -28,12 +29,26 @@ func (p *program) checkConfigCommand() *cobra.Command {
 		if err := checkKeys(cmd.Context(), cfg); err != nil {
 			return err
 		}
+		if err := checkRedis(cfg); err != nil {
+			return err
+		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))
 		}
 		return cfg.WriteListing(p.out)
 	}
 	return cmd
+}
+
+// checkRedis reads the files for TLS to Redis.
+func checkRedis(cfg *config.Config) error {
+	if cfg.RedisURL == "" {
+		return nil // the embedded one
+	}
+	if err := redisbus.CheckTLS(cfg.RedisURL, redisTLS(cfg)); err != nil {
+		return usagef("%v", err)
+	}
+	return nil
 }
 
 // checkKeys reads the public key, which would stop the start as well. The key

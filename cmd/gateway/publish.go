@@ -32,7 +32,7 @@ func (p *program) publishCommand() *cobra.Command {
 	fs.StringVar(&m.EventID, "event-id", "", "the event's own `id`: published again within the idempotency window, it changes nothing")
 	fs.StringVar(&m.Type, "type", "", "`type` of an event whose payload has none")
 	config.DurationVar(fs, &m.TTL, "ttl", 0, 0, channels.MaxDuration, "age beyond which the event is not delivered; 0s: none")
-	loader := config.NewLoader(fs, "redis-url", "redis-prefix", "config")
+	loader := config.NewLoader(fs, "redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-prefix", "config")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, _, err := loader.Resolve(p.environ)
 		if err != nil {
@@ -77,7 +77,7 @@ func payload(arg string, stdin io.Reader) (string, error) {
 }
 
 func publish(ctx context.Context, cfg *config.Config, m redisbus.Message) (channels.Position, error) {
-	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix})
+	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, TLS: redisTLS(cfg), Prefix: cfg.RedisPrefix})
 	if err != nil {
 		return channels.Position{}, usagef("%v", err)
 	}

@@ -132,7 +132,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		}
 	}
 	g.bus, err = redisbus.Open(redisbus.Options{
-		URL: redisURL, Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
+		URL: redisURL, TLS: redisTLS(cfg), Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
 		Replica: g.name, Links: redisLinks(cfg.RedisLinks), DeafAfter: cfg.RedisDeafAfter, Hooks: g.telemetry.Redis(), Logger: g.log,
 	})
 	if err != nil {
@@ -178,6 +178,11 @@ func (g *gateway) maxConnections() int {
 		return n
 	}
 	return int(min(g.allowed.streams(), math.MaxInt32))
+}
+
+// redisTLS is the files for a Redis with TLS.
+func redisTLS(cfg *config.Config) redisbus.TLS {
+	return redisbus.TLS{CAFile: cfg.RedisCAFile, CertFile: cfg.RedisCertFile, KeyFile: cfg.RedisKeyFile}
 }
 
 // redisLinks is the setting, or what keeps one connection to Redis from being

@@ -58,6 +58,9 @@ func (c *Config) check() (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkRedisTLS(); err != nil {
+		return nil, err
+	}
 	_, port, _ := net.SplitHostPort(c.Addr)
 	if c.Addr == c.OpsAddr && port != "0" {
 		return nil, errorf(c.where(nameOpsAddr), "is %q, the same as %s: each needs a port of its own", c.OpsAddr, c.where(nameAddr))
@@ -88,6 +91,23 @@ func (c *Config) checkServing() error {
 			return errorf("", "the channels %s (%v) take a token, and nothing verifies one: set one of --jwt-secret, --jwt-public-key-file and --jwks-url, "+
 				"or GATEWAY_JWT_SECRET, GATEWAY_JWT_PUBLIC_KEY_FILE, GATEWAY_JWKS_URL", p.Pattern, c.policySources[i])
 		}
+	}
+	return nil
+}
+
+// checkRedisTLS refuses files for TLS that would be ignored: what somebody meant
+// to be encrypted must not go in the open.
+func (c *Config) checkRedisTLS() error {
+	for _, f := range []struct{ name, value string }{{nameRedisCA, c.RedisCAFile}, {nameRedisCert, c.RedisCertFile}, {nameRedisKey, c.RedisKeyFile}} {
+		if f.value != "" && !strings.HasPrefix(c.RedisURL, "rediss") {
+			return errorf(c.where(f.name), "is set, and the Redis URL asks for no TLS: begin it with rediss, as in rediss://HOST:PORT")
+		}
+	}
+	switch {
+	case c.RedisCertFile != "" && c.RedisKeyFile == "":
+		return errorf(c.where(nameRedisCert), "is set without --%s: a client certificate needs both", nameRedisKey)
+	case c.RedisKeyFile != "" && c.RedisCertFile == "":
+		return errorf(c.where(nameRedisKey), "is set without --%s: a client certificate needs both", nameRedisCert)
 	}
 	return nil
 }

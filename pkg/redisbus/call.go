@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -97,7 +98,8 @@ func isRefusal(err error) bool {
 
 // permanent marks refusals for package retry.
 func permanent(err error) error {
-	if isRefusal(err) || errors.Is(err, redis.ErrClosed) {
+	var untrusted *tls.CertificateVerificationError
+	if isRefusal(err) || errors.Is(err, redis.ErrClosed) || errors.As(err, &untrusted) {
 		return retry.Permanent(err)
 	}
 	return err

@@ -19,6 +19,7 @@ import (
 // PublisherOptions configure a Publisher.
 type PublisherOptions struct {
 	URL    string // of the gateway's Redis: redis://, redis+sentinel://, redis+cluster://
+	TLS    TLS    // files for a URL that begins with rediss
 	Prefix string // as the gateway's; if empty, DefaultPrefix
 	// Timeout bounds one Publish, retries included, where its context does not.
 	// If zero, 10 s.
@@ -72,6 +73,9 @@ var (
 func NewPublisher(o PublisherOptions) (*Publisher, error) {
 	t, err := parseURL(o.URL)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.secure(o.TLS); err != nil {
 		return nil, err
 	}
 	if o.Prefix != "" {
