@@ -35,17 +35,18 @@ const (
 
 // The entry points of gateway.lua, by the names of their functions.
 const (
-	fnPublish = "gateway_publish"
-	fnLast    = "gateway_last"
-	fnLost    = "gateway_lost"
-	fnRecord  = "gateway_record"
-	fnOpen    = "gateway_open"
-	fnJoin    = "gateway_join"
-	fnInfo    = "gateway_info"
+	fnPublish  = "gateway_publish"
+	fnAnnounce = "gateway_announce"
+	fnLast     = "gateway_last"
+	fnLost     = "gateway_lost"
+	fnRecord   = "gateway_record"
+	fnOpen     = "gateway_open"
+	fnJoin     = "gateway_join"
+	fnInfo     = "gateway_info"
 )
 
 var entryPoints = []struct{ function, lua string }{
-	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
+	{fnPublish, "publish"}, {fnAnnounce, "announce"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
 }
 
 // library is gateway.lua with a gateway's settings: as a function library and
@@ -98,7 +99,7 @@ func (l *library) functions(stamp int64) string {
 		// These only write what frees memory or is tiny; they have to work when Redis is full, or nobody could read what it holds.
 		flags := ""
 		switch e.function {
-		case fnOpen, fnJoin, fnLost:
+		case fnOpen, fnJoin, fnLost, fnAnnounce:
 			flags = "'allow-oom'"
 		case fnLast:
 			flags = "'no-writes'"
