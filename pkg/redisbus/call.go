@@ -96,10 +96,16 @@ func isRefusal(err error) bool {
 	return true
 }
 
+// isUntrusted tells whether a server's certificate is not to be trusted, which
+// another attempt does not change.
+func isUntrusted(err error) bool {
+	var untrusted *tls.CertificateVerificationError
+	return errors.As(err, &untrusted)
+}
+
 // permanent marks refusals for package retry.
 func permanent(err error) error {
-	var untrusted *tls.CertificateVerificationError
-	if isRefusal(err) || errors.Is(err, redis.ErrClosed) || errors.As(err, &untrusted) {
+	if isRefusal(err) || errors.Is(err, redis.ErrClosed) || isUntrusted(err) {
 		return retry.Permanent(err)
 	}
 	return err

@@ -53,6 +53,7 @@ type Publisher struct {
 
 	mu       sync.Mutex
 	sha      string    // of the script, which is taken from Redis where functions do not exist
+	missing  bool      // a server did not have it
 	shaSince time.Time // a configuration changed since then brings another
 }
 
@@ -67,6 +68,8 @@ var (
 	// ErrRefused wraps what Redis, or the gateway's code in it, answered.
 	ErrRefused = errors.New("publish refused")
 )
+
+var errNotLoaded = errors.New("the gateway loads its code into Redis: is one running with this Redis and prefix?")
 
 // NewPublisher returns a Publisher. It connects on first use; the error is
 // about the options.
@@ -193,7 +196,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	if p.scripting.Load() {
 		var err error
 		if sha, err = p.loadScript(ctx); err != nil {
-			return todo, permanent(err)
+			return todo, err
 		}
 	}
 	cmds := make([]*redis.Cmd, len(todo))
@@ -230,11 +233,15 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		case isUnloaded(err):
 			// The gateway may not be allowed to load functions, or has not yet: its
 			// script does the same.
-			p.forgetScript()
+			if sha != "" {
+				p.forgetScript()
+			}
 			p.scripting.Store(true)
-			again, passing = append(again, t), fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err)
+			again, passing = append(again, t), fmt.Errorf("%w (%w)", err, errNotLoaded)
 		case isRefusal(err):
 			t.err = fmt.Errorf("publish to %q: %w: %s", t.message.Channel, ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
+		case isUntrusted(err):
+			t.err = fmt.Errorf("publish to %q: %w", t.message.Channel, err)
 		default:
 			again, passing = append(again, t), err
 		}
@@ -242,37 +249,49 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	return again, passing
 }
 
-// loadScript takes the publishing script from where gateways keep it, and
-// loads it on every master.
+// loadScript takes the publishing script's digest from where gateways keep it.
+// They load the script too, on every master; only where it was found missing it
+// is loaded here. That needs rights which a publisher may lack, and then waits.
 func (p *Publisher) loadScript(ctx context.Context) (sha string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.sha != "" && time.Since(p.shaSince) < scriptAge {
+	if p.sha != "" && !p.missing && time.Since(p.shaSince) < scriptAge {
 		return p.sha, nil
 	}
-	text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
-	if errors.Is(err, redis.Nil) {
+	sha, err = p.client.HGet(ctx, p.keys.script(), "sha").Result()
+	switch {
+	case errors.Is(err, redis.Nil):
 		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
 		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
+	case redis.IsPermissionError(err) && !p.unsupported.Load():
+		p.scripting.Store(false) // only the function can be called
+		return "", errNotLoaded
+	case err != nil:
+		return "", permanent(err)
 	}
-	if err != nil {
-		return "", err
+	if p.missing {
+		text, err := p.client.HGet(ctx, p.keys.script(), "source").Result()
+		if err != nil {
+			return "", permanent(err)
+		}
+		load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
+		if cluster, ok := p.client.(*redis.ClusterClient); ok {
+			err = cluster.ForEachMaster(ctx, load)
+		} else {
+			err = p.client.ScriptLoad(ctx, text).Err()
+		}
+		if err != nil && !redis.IsPermissionError(err) {
+			return "", permanent(err)
+		}
+		p.missing = false
 	}
-	load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
-	if cluster, ok := p.client.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, load)
-	} else {
-		err = p.client.ScriptLoad(ctx, text).Err()
-	}
-	if err != nil {
-		return "", err
-	}
-	p.sha, p.shaSince = sha1hex(text), time.Now()
+	p.sha, p.shaSince = sha, time.Now()
 	return p.sha, nil
 }
 
+// forgetScript notes that a server does not have the script.
 func (p *Publisher) forgetScript() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.sha = ""
+	p.missing = true
 }

@@ -284,12 +284,12 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 		case isUnloaded(err):
 			r.bus.reloadNow()
 			w.due = now.Add(standIn / 4)
-		case isRefusal(err):
+		case isRefusal(err) && !isDenied(err):
 			r.reject(w.channel, "payload")
 			o.settle(w, channels.Position{}, now)
 		default:
 			if failed == nil {
-				failed, again = err, now.Add(pause())
+				failed, again = explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
 			}
 			o.held[w.channel] = again
 		}
