@@ -12,6 +12,7 @@ import (
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/tlsfiles"
 	"realtime-gateway/internal/webhook"
+	"realtime-gateway/pkg/redisbus"
 )
 
 func (p *program) checkConfigCommand() *cobra.Command {
@@ -46,12 +47,26 @@ func (p *program) checkConfigCommand() *cobra.Command {
 				warnings = append(warnings, w)
 			}
 		}
+		if err := checkRedis(cfg); err != nil {
+			return err
+		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))
 		}
 		return cfg.WriteListing(p.out)
 	}
 	return cmd
+}
+
+// checkRedis reads the files for TLS to Redis.
+func checkRedis(cfg *config.Config) error {
+	if cfg.RedisURL == "" {
+		return nil // the embedded one
+	}
+	if err := redisbus.CheckTLS(cfg.RedisURL, redisTLS(cfg)); err != nil {
+		return usagef("%v", err)
+	}
+	return nil
 }
 
 // checkKeys reads the public key, which would stop the start as well. The key

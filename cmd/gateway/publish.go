@@ -89,13 +89,13 @@ func publish(ctx context.Context, cfg *config.Config, m redisbus.Message) (chann
 
 // redisSettings are what a command needs that calls the gateway's functions in
 // Redis.
-var redisSettings = []string{"redis-url", "redis-prefix", "config"}
+var redisSettings = []string{"redis-url", "redis-ca-file", "redis-cert-file", "redis-key-file", "redis-prefix", "config"}
 
 func openPublisher(cfg *config.Config) (*redisbus.Publisher, error) {
 	if cfg.RedisURL == "" {
 		return nil, usagef("there is no Redis to call: set --redis-url or GATEWAY_REDIS_URL")
 	}
-	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, Prefix: cfg.RedisPrefix})
+	publisher, err := redisbus.NewPublisher(redisbus.PublisherOptions{URL: cfg.RedisURL, TLS: redisTLS(cfg), Prefix: cfg.RedisPrefix})
 	if err != nil {
 		return nil, usagef("%v", err)
 	}

@@ -108,6 +108,9 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	if err != nil {
 		return err
 	}
+	if err := checkRedis(cfg); err != nil {
+		return err
+	}
 	log := newLogger(cfg, p.errOut)
 	quietRedisClient(log)
 	for _, w := range warnings {

@@ -140,7 +140,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	// age by the same clock.
 	g.revoked = revocation.New(revocation.Options{Hooks: g.telemetry.Revocation(), Logger: g.log, Now: func() time.Time { return g.bus.Now() }})
 	g.bus, err = redisbus.Open(redisbus.Options{
-		URL: redisURL, Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
+		URL: redisURL, TLS: redisTLS(cfg), Prefix: cfg.RedisPrefix, Policies: cfg.Channels, MaxPayload: cfg.MaxPayload,
 		Replica: g.name, Guard: g.revoked, Links: redisLinks(cfg.RedisLinks), DeafAfter: cfg.RedisDeafAfter, Hooks: g.telemetry.Redis(), Logger: g.log,
 	})
 	if err != nil {
@@ -220,6 +220,11 @@ func perUser(n, all int) int {
 		return 0
 	}
 	return max(all/2, 20_000)
+}
+
+// redisTLS is the files for a Redis with TLS.
+func redisTLS(cfg *config.Config) redisbus.TLS {
+	return redisbus.TLS{CAFile: cfg.RedisCAFile, CertFile: cfg.RedisCertFile, KeyFile: cfg.RedisKeyFile}
 }
 
 // redisLinks is the setting, or what keeps one connection to Redis from being

@@ -67,6 +67,9 @@ func (c *Config) check() (warnings []string, err error) {
 		}
 		return nil, errorf(c.where(is), "is set without %s: TLS takes both, plain HTTP neither", lacks)
 	}
+	if err := c.checkRedisTLS(); err != nil {
+		return nil, err
+	}
 	_, port, _ := net.SplitHostPort(c.Addr)
 	if c.Addr == c.OpsAddr && port != "0" {
 		return nil, errorf(c.where(nameOpsAddr), "is %q, the same as %s: each needs a port of its own", c.OpsAddr, c.where(nameAddr))
@@ -147,6 +150,23 @@ func needsToken(p *channels.Policy) bool {
 		return true
 	}
 	return p.Pattern.HasPlaceholder() || p.Publish == channels.AccessAuthenticated
+}
+
+// checkRedisTLS refuses files for TLS that would be ignored: what somebody meant
+// to be encrypted must not go in the open.
+func (c *Config) checkRedisTLS() error {
+	for _, f := range []struct{ name, value string }{{nameRedisCA, c.RedisCAFile}, {nameRedisCert, c.RedisCertFile}, {nameRedisKey, c.RedisKeyFile}} {
+		if f.value != "" && !strings.HasPrefix(c.RedisURL, "rediss") {
+			return errorf(c.where(f.name), "is set, and the Redis URL asks for no TLS: begin it with rediss, as in rediss://HOST:PORT")
+		}
+	}
+	switch {
+	case c.RedisCertFile != "" && c.RedisKeyFile == "":
+		return errorf(c.where(nameRedisCert), "is set without --%s: a client certificate needs both", nameRedisKey)
+	case c.RedisKeyFile != "" && c.RedisCertFile == "":
+		return errorf(c.where(nameRedisKey), "is set without --%s: a client certificate needs both", nameRedisCert)
+	}
+	return nil
 }
 
 // checkDev keeps a gateway that asks nobody for a token from the network.

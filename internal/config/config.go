@@ -39,6 +39,12 @@ type Config struct {
 	// RedisURL says which Redis, Sentinels or Cluster to use. It may hold a
 	// password: see RedactURL. Empty only with Dev.
 	RedisURL string
+	// RedisCAFile names a PEM file with the certificates that a Redis with TLS is
+	// verified by. Empty means the system's.
+	RedisCAFile string
+	// RedisCertFile and RedisKeyFile name PEM files with the client certificate
+	// for a Redis with TLS and its key. Both are empty, or neither.
+	RedisCertFile, RedisKeyFile string
 	// RedisPrefix begins every key and Redis channel of this gateway.
 	RedisPrefix string
 	// RedisLinks is how many subscription connections share the channels of one

@@ -42,6 +42,9 @@ const (
 	nameTLSCert       = "tls-cert-file"
 	nameTLSKey        = "tls-key-file"
 	nameAutoSubscribe = "auto-subscribe"
+	nameRedisCA       = "redis-ca-file"
+	nameRedisCert     = "redis-cert-file"
+	nameRedisKey      = "redis-key-file"
 )
 
 // checkOrigin checks an element of allowed-origins.
@@ -67,6 +70,12 @@ var registry = declare(
 		func(c *Config) value { return addrValue{&c.OpsAddr} }},
 	decl{"redis-url", "", "", "`URL` of the Redis, the Sentinels or the Cluster",
 		func(c *Config) value { return redisURLValue{&c.RedisURL} }},
+	decl{nameRedisCA, "", "", "PEM `file` with the certificates that a Redis with TLS is verified by; empty means the system's",
+		func(c *Config) value { return textValue{&c.RedisCAFile} }},
+	decl{nameRedisCert, "", "", "PEM `file` with the client certificate for a Redis with TLS",
+		func(c *Config) value { return textValue{&c.RedisCertFile} }},
+	decl{nameRedisKey, "", "", "PEM `file` with the key of the client certificate",
+		func(c *Config) value { return textValue{&c.RedisKeyFile} }},
 	decl{"redis-prefix", "gw", "", "`prefix` of all keys and Redis channels",
 		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
 	decl{"redis-links", "0", "", "subscription connections that share the channels of one Redis; 0 means one for each 4 CPUs, at most 4",

@@ -23,15 +23,17 @@ type Authorizer interface {
 // admission is one connection's way in: what it has been given, and gives back
 // when it ends. It is the session's permit.
 type admission struct {
-	visit  *revocation.Visit
+	visit  revocation.Visit
 	slots  sse.Permit // of the limits; nil for none
-	leases []func()   // end the watches over what the application allowed
+	leases *[]func()  // end the watches over what the application allowed; nil for none
 }
 
 // Release implements sse.Permit.
 func (a *admission) Release() {
-	for _, stop := range a.leases {
-		stop()
+	if a.leases != nil {
+		for _, stop := range *a.leases {
+			stop()
+		}
 	}
 	a.visit.Leave()
 	if a.slots != nil {
@@ -42,7 +44,7 @@ func (a *admission) Release() {
 // permit is what the session has to release. A connection of nobody, with
 // nothing to lose, is kept free of the rest.
 func (a *admission) permit() sse.Permit {
-	if a.visit.User == "" && len(a.leases) == 0 {
+	if a.visit.User == "" && a.leases == nil {
 		return a.slots
 	}
 	return a
@@ -50,11 +52,11 @@ func (a *admission) permit() sse.Permit {
 
 // enter begins an admission. It has to be released, unless there is an error.
 func (a *api) enter(ctx context.Context, claims *auth.Claims) (*admission, error) {
-	visit, err := a.Revoked.Enter(ctx, who(claims))
-	if err != nil {
+	in := &admission{}
+	if err := a.Revoked.Enter(ctx, who(claims), &in.visit); err != nil {
 		return nil, revocationProblem(err)
 	}
-	return &admission{visit: visit}, nil
+	return in, nil
 }
 
 // stillHas tells whether the right of a single request was taken back.
@@ -70,10 +72,13 @@ func who(claims *auth.Claims) revocation.Who {
 }
 
 // away is what cannot be decided at the moment.
-type away struct{ detail string }
+type away struct {
+	detail string // for the client
+	cause  error
+}
 
-// Error returns the detail.
-func (e *away) Error() string { return e.detail }
+// Error returns the detail and why.
+func (e *away) Error() string { return e.detail + ": " + e.cause.Error() }
 
 // revocationProblem is what a client is told of an error of the registry.
 func revocationProblem(err error) error {
@@ -82,7 +87,7 @@ func revocationProblem(err error) error {
 	case err == nil:
 		return nil
 	case !errors.As(err, &revoked):
-		return &away{revocation.ErrUnavailable.Error()}
+		return &away{revocation.ErrUnavailable.Error(), err}
 	case revoked.Channel != "":
 		return problem(http.StatusForbidden, revoked.Error())
 	}
@@ -111,7 +116,7 @@ func (a *api) ask(ctx context.Context, q *webhook.Question) (until time.Time, er
 func decided(err error, q *webhook.Question) error {
 	var denied *webhook.DeniedError
 	if !errors.As(err, &denied) {
-		return &away{"the application that decides about channel " + quote(q.Channel) + " cannot be asked at the moment"}
+		return &away{"the application that decides about channel " + quote(q.Channel) + " cannot be asked at the moment", err}
 	}
 	p := forbidden(q.Channel)
 	if q.Claims == nil {

@@ -59,7 +59,7 @@ func (a *api) session(ctx context.Context, p *params, claims *auth.Claims, in *a
 		}
 		return s, malformed("no channel is named, and none is joined by itself for " + whom + ": add ?channel=NAME, several times for several channels")
 	}
-	if in.visit.User != "" || len(in.leases) > 0 {
+	if in.visit.User != "" || in.leases != nil {
 		s.Holder = &in.visit.Holder
 	}
 	return s, nil
@@ -125,7 +125,10 @@ func (a *api) decide(ctx context.Context, claims *auth.Claims, in *admission, wi
 func (a *api) lease(in *admission, w *wish) {
 	if w.question != nil {
 		name := w.name
-		in.leases = append(in.leases, a.Authorizer.Watch(*w.question, w.until, func(err error) { in.withdrawn(name, err) }))
+		if in.leases == nil {
+			in.leases = new([]func())
+		}
+		*in.leases = append(*in.leases, a.Authorizer.Watch(*w.question, w.until, func(err error) { in.withdrawn(name, err) }))
 	}
 }
 

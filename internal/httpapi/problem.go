@@ -85,6 +85,7 @@ func (a *api) fail(err error, c echo.Context) {
 		p = over.problem()
 	case errors.As(err, &undecided):
 		p = temporary(undecided.detail)
+		a.Logger.Debug("a request failed", "path", c.Request().URL.Path, "error", undecided.cause)
 	case errors.Is(err, auth.ErrUnavailable):
 		p = temporary(auth.ErrUnavailable.Error())
 	case errors.Is(err, redisbus.ErrInvalid), errors.Is(err, redisbus.ErrRefused):

@@ -31,6 +31,7 @@ func (a *api) subscribe(c echo.Context) error {
 		a.refuseStream(c, over)
 		return nil
 	case errors.Is(err, auth.ErrUnavailable), errors.As(err, new(*away)):
+		a.Logger.Debug("a stream is refused for now", "error", err)
 		a.takeOver(c)
 		a.Streams.Refuse(c.Response().Writer, sse.CloseUnavailable)
 		return nil

@@ -92,21 +92,21 @@ type batch struct{ done chan struct{} }
 
 // user is what is known of one.
 type user struct {
-	name   string
-	known  bool // list holds all that Redis has
-	queued bool // is in Registry.idle
-	asked  bool // waits to be read, with batch
-	batch  *batch
-	err    error // of the last reading
-	list   []redisbus.Revocation
-	visits []*Visit
+	registry *Registry
+	name     string
+	known    bool // list holds all that Redis has
+	queued   bool // is in Registry.idle
+	asked    bool // waits to be read, with batch
+	batch    *batch
+	err      error // of the last reading
+	list     []redisbus.Revocation
+	visits   []*Visit
 }
 
 // Visit is a user's connection, or a request that may become one, from Enter to
-// Leave.
+// Leave. It must not be copied.
 type Visit struct {
 	sse.Holder
-	registry *Registry
 	user     *user // nil for nobody
 	at       int32 // index in user.visits
 	admitted bool
@@ -135,36 +135,38 @@ func (r *Registry) Close() {
 // Use sets where revocations are kept: it, in turn, tells the Registry of them.
 func (r *Registry) Use(s Store) { r.store = s }
 
-// Enter admits a connection of who, which is from now on told of what is
-// revoked, until Leave. The error is a *RevokedError, or wraps ErrUnavailable.
-// It reads Redis only where the user is not known yet. A nil Registry admits
-// everybody.
-func (r *Registry) Enter(ctx context.Context, who Who) (*Visit, error) {
-	if r == nil {
-		return &Visit{Holder: sse.Holder{User: strings.Clone(who.User), TokenID: strings.Clone(who.TokenID)}}, nil
+// Enter admits a connection of who and fills in v, which from now on is told of
+// what is revoked, until Leave. The error is a *RevokedError, or wraps
+// ErrUnavailable; then there is nothing to leave. It reads Redis only where the
+// user is not known yet. A nil Registry admits everybody.
+func (r *Registry) Enter(ctx context.Context, who Who, v *Visit) error {
+	v.User, v.TokenID = who.User, who.TokenID // of a request: cloned where they are kept
+	if r == nil || who.User == "" {
+		v.User, v.TokenID = strings.Clone(who.User), strings.Clone(who.TokenID)
+		return nil
 	}
-	v := &Visit{Holder: sse.Holder{User: who.User, TokenID: strings.Clone(who.TokenID)}, registry: r}
 	if !who.Issued.IsZero() {
 		// Nobody has a token before it was issued: the clock of its issuer is ahead.
 		v.Issued = min(who.Issued.UnixMilli(), r.o.Now().UnixMilli())
 	}
-	if who.User == "" {
-		return v, nil
-	}
 	r.mu.Lock()
 	u := r.users[who.User]
 	if u == nil {
-		u = &user{name: strings.Clone(who.User)}
+		u = &user{registry: r, name: strings.Clone(who.User)}
 		r.users[u.name] = u
 	}
 	v.User, v.user, v.at = u.name, u, int32(len(u.visits))
+	if n := len(u.visits); n > 0 && u.visits[n-1].TokenID == who.TokenID {
+		v.TokenID = u.visits[n-1].TokenID // tabs of one browser share it
+	} else {
+		v.TokenID = strings.Clone(who.TokenID)
+	}
 	u.visits = append(u.visits, v)
 	for !u.known {
-		err := r.readLocked(ctx, u)
-		if err != nil {
+		if err := r.readLocked(ctx, u); err != nil {
 			r.mu.Unlock()
 			v.Leave()
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 	err := r.judgeLocked(v)
@@ -172,17 +174,17 @@ func (r *Registry) Enter(ctx context.Context, who Who) (*Visit, error) {
 	r.mu.Unlock()
 	if err != nil {
 		v.Leave()
-		return nil, err
 	}
-	return v, nil
+	return err
 }
 
 // Leave ends the visit. Leaving twice is once.
 func (v *Visit) Leave() {
-	r, u := v.registry, v.user
+	u := v.user
 	if u == nil {
 		return
 	}
+	r := u.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v.user = nil
@@ -214,10 +216,10 @@ func (r *Registry) restLocked(u *user) {
 
 // Denied returns a *RevokedError if the right to this channel was taken back.
 func (v *Visit) Denied(channel string) error {
-	r := v.registry
 	if v.user == nil {
 		return nil
 	}
+	r := v.user.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return deniedBy(v.user.list, &v.Holder, channel, r.o.Now())
@@ -229,8 +231,8 @@ func (r *Registry) Check(ctx context.Context, who Who, channel string) error {
 	if r == nil || who.User == "" {
 		return nil
 	}
-	v, err := r.Enter(ctx, who)
-	if err != nil {
+	v := &Visit{}
+	if err := r.Enter(ctx, who, v); err != nil {
 		return err
 	}
 	defer v.Leave()

@@ -93,8 +93,8 @@ func (r *fixture) wantTaken(t *testing.T, want ...string) {
 
 func (r *fixture) enter(t *testing.T, who Who) *Visit {
 	t.Helper()
-	v, err := r.Enter(t.Context(), who)
-	if err != nil {
+	v := &Visit{}
+	if err := r.Enter(t.Context(), who, v); err != nil {
 		t.Fatalf("%+v: %v", who, err)
 	}
 	return v
@@ -102,7 +102,7 @@ func (r *fixture) enter(t *testing.T, who Who) *Visit {
 
 func (r *fixture) wantRefused(t *testing.T, who Who) {
 	t.Helper()
-	_, err := r.Enter(t.Context(), who)
+	err := r.Enter(t.Context(), who, &Visit{})
 	if !errors.As(err, new(*RevokedError)) {
 		t.Errorf("%+v: %v, want it to be revoked", who, err)
 	}
@@ -251,7 +251,7 @@ func TestWhoCannotBeReadIsRefusedForNow(t *testing.T) {
 	scenario(t, func(t *testing.T, r *fixture) {
 		away := errors.New("redis is away")
 		r.store.fail("", away)
-		if _, err := r.Enter(t.Context(), Who{User: "alice"}); !errors.Is(err, ErrUnavailable) || !errors.Is(err, away) {
+		if err := r.Enter(t.Context(), Who{User: "alice"}, &Visit{}); !errors.Is(err, ErrUnavailable) || !errors.Is(err, away) {
 			t.Errorf("got %v", err)
 		}
 		if err := r.Check(t.Context(), Who{User: "alice"}, "a"); !errors.Is(err, ErrUnavailable) {
@@ -266,7 +266,7 @@ func TestWhoCannotBeReadIsRefusedForNow(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r.store.before = func() { time.Sleep(5 * time.Second) }
-		if _, err := r.Enter(ctx, Who{User: "bob"}); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		if err := r.Enter(ctx, Who{User: "bob"}, &Visit{}); !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		v.Leave()

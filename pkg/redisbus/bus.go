@@ -19,6 +19,7 @@ import (
 // Options configure a Bus.
 type Options struct {
 	URL      string            // required; see package config for its forms
+	TLS      TLS               // files for a URL that begins with rediss
 	Prefix   string            // of every key; if empty, DefaultPrefix
 	Policies channels.Policies // carried into Redis for publishers
 	// MaxPayload is the longest payload in bytes. If zero, 256 KiB.
@@ -98,6 +99,9 @@ var _ channels.Broker = (*Bus)(nil)
 func Open(o Options) (*Bus, error) {
 	t, err := parseURL(o.URL)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.secure(o.TLS); err != nil {
 		return nil, err
 	}
 	if o.Prefix == "" {

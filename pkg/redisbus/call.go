@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 
@@ -95,9 +96,16 @@ func isRefusal(err error) bool {
 	return true
 }
 
+// isUntrusted tells whether a server's certificate is not to be trusted, which
+// another attempt does not change.
+func isUntrusted(err error) bool {
+	var untrusted *tls.CertificateVerificationError
+	return errors.As(err, &untrusted)
+}
+
 // permanent marks refusals for package retry.
 func permanent(err error) error {
-	if isRefusal(err) || errors.Is(err, redis.ErrClosed) {
+	if isRefusal(err) || errors.Is(err, redis.ErrClosed) || isUntrusted(err) {
 		return retry.Permanent(err)
 	}
 	return err

@@ -63,6 +63,12 @@ func startServer(t testing.TB, args ...string) *redisServer {
 
 func runServer(t testing.TB, port int, args ...string) *redisServer {
 	t.Helper()
+	return runServerFor(t, port, func(*redis.Options) {}, args...)
+}
+
+// runServerFor has the test's own connections made in a way of their own.
+func runServerFor(t testing.TB, port int, change func(*redis.Options), args ...string) *redisServer {
+	t.Helper()
 	s := &redisServer{t: t, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), done: make(chan struct{})}
 	s.cmd = exec.Command("redis-server", append(args, "--bind", "127.0.0.1", "--loglevel", "warning")...)
 	if err := s.cmd.Start(); err != nil {
@@ -72,7 +78,9 @@ func runServer(t testing.TB, port int, args ...string) *redisServer {
 		defer close(s.done)
 		_ = s.cmd.Wait()
 	}()
-	s.db = redis.NewClient(asking(&redis.Options{Addr: s.addr}))
+	o := asking(&redis.Options{Addr: s.addr})
+	change(o)
+	s.db = redis.NewClient(o)
 	t.Cleanup(func() {
 		s.db.Close()
 		s.kill()
@@ -119,17 +127,24 @@ type testCluster struct {
 func startCluster(t testing.TB, args ...string) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t}
-	for i := range 3 {
-		n := clusterNode(t, args...)
+	for range 3 {
+		c.nodes = append(c.nodes, clusterNode(t, args...))
+	}
+	c.form()
+	return c
+}
+
+// form makes a cluster of three nodes.
+func (c *testCluster) form() {
+	c.t.Helper()
+	for i, n := range c.nodes {
 		n.do("cluster", "addslotsrange", i*slotCount/3, (i+1)*slotCount/3-1)
 		n.do("cluster", "set-config-epoch", i+1)
-		c.nodes = append(c.nodes, n)
 	}
 	for _, n := range c.nodes[1:] {
 		c.meet(n)
 	}
 	c.settled()
-	return c
 }
 
 func (c *testCluster) meet(n *redisServer) {

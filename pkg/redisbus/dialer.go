@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,8 +32,15 @@ const goneFor = 2 * time.Second
 var errReplaced = errors.New("this master has just been replaced")
 
 func newDialer(config *tls.Config) *dialer {
+	dial := redis.NewDialer(&redis.Options{DialTimeout: dialTimeout, TLSConfig: config})
 	return &dialer{
-		dial:  redis.NewDialer(&redis.Options{DialTimeout: dialTimeout, TLSConfig: config}),
+		dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			// See serverKey. A certificate is verified by the host.
+			if config != nil && strings.HasPrefix(addr, ":") {
+				addr = "127.0.0.1" + addr
+			}
+			return dial(ctx, network, addr)
+		},
 		conns: make(map[string]map[net.Conn]bool), gone: make(map[string]time.Time),
 	}
 }

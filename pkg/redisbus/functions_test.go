@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"realtime-gateway/pkg/channels"
 )
 
@@ -67,36 +65,6 @@ func TestFunctionLooksAfterAStreamWhenThatIsDue(t *testing.T) {
 	s.do("del", "gw:a")
 	s.do("fcall", "gateway_open", 1, "gw:a")
 	publish()
-}
-
-// The rights that the documentation tells publishers to ask for suffice.
-func TestFunctionNeedsTheDocumentedRights(t *testing.T) {
-	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, after, _ := strings.Cut(string(readme), "'&gw:project:*' \\\n")
-	line, _, _ := strings.Cut(after, "\n")
-	rights := []any{"acl", "setuser", "tasks", "on", ">secret", "~gw:project:*", "~gw.seen:{gw:project:*", "&gw:project:*"}
-	for _, right := range strings.Fields(line) {
-		rights = append(rights, right)
-	}
-	if len(rights) < 12 {
-		t.Fatalf("the documentation's rights are %q", line)
-	}
-	s := loadFunctions(t, newLibrary("gw", 1000, testPolicies(t), announceEverywhere))
-	s.do(rights...)
-	o := asking(&redis.Options{Addr: s.addr})
-	o.Username, o.Password = "tasks", "secret"
-	db := redis.NewClient(o)
-	defer db.Close()
-	for i := range 3 {
-		if err := db.Do(t.Context(), "fcall", "gateway_publish", 1, "gw:project:42:tasks", "x", "EVENTID", i).Err(); err != nil {
-			t.Error(err)
-		}
-		s.do("xtrim", "gw:project:42:tasks", "maxlen", i%2)
-	}
 }
 
 // BenchmarkFunctions reports what calls cost a redis-server on its own core,

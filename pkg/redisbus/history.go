@@ -108,7 +108,7 @@ func (b *Bus) noted(err error) error {
 	if isUnloaded(err) {
 		b.reloadNow()
 	}
-	return err
+	return explained(err, "open and read channels")
 }
 
 // MarkLost implements channels.Broker.

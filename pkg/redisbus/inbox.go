@@ -1,8 +1,12 @@
 package redisbus
 
 import (
+	mathrand "math/rand/v2"
+	"strings"
 	"time"
 	"unicode/utf8"
+
+	"realtime-gateway/pkg/channels"
 )
 
 // heard is one message of the link, in its order.
@@ -45,7 +49,37 @@ func (r *recorder) deaf(names []topicName) {
 
 // message implements listener.
 func (r *recorder) message(pattern, name, text string) {
+	if name == r.bus.keys.recorded() {
+		if channel, position, ok := parseAnnounced(text); ok {
+			r.announcer.announced(channel, position)
+			return
+		}
+	} else if strings.HasPrefix(text, hintMark) {
+		r.hinted(pattern, name, text)
+		return
+	}
 	r.put(heard{pattern: pattern, name: name, text: text})
+}
+
+// hinted has an event announced. It does not stand in the queue of payloads: its
+// place in the stream is settled, and no payload's depends on it.
+func (r *recorder) hinted(pattern, channel, text string) {
+	if p := r.bus.o.Policies.For(channel); p == nil || !p.History() || channels.CheckName(channel) != nil || r.bus.keys.own(channel) {
+		return // heard too much
+	}
+	position, ok := parseHint(text)
+	if !ok {
+		r.reject(channel, "payload")
+		return
+	}
+	r.mu.Lock()
+	first := r.first[pattern]
+	r.mu.Unlock()
+	due := time.Now()
+	if !first {
+		due = due.Add(standIn + mathrand.N(standIn/4))
+	}
+	r.announcer.heard(channel, position, due)
 }
 
 func (r *recorder) put(m heard) {

@@ -40,6 +40,7 @@ const (
 // The entry points of gateway.lua, by the names of their functions.
 const (
 	fnPublish    = "gateway_publish"
+	fnAnnounce   = "gateway_announce"
 	fnLast       = "gateway_last"
 	fnLost       = "gateway_lost"
 	fnRecord     = "gateway_record"
@@ -50,7 +51,7 @@ const (
 )
 
 var entryPoints = []struct{ function, lua string }{
-	{fnPublish, "publish"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
+	{fnPublish, "publish"}, {fnAnnounce, "announce"}, {fnRecord, "record"}, {fnOpen, "open"}, {fnLast, "last"}, {fnLost, "lost"}, {fnJoin, "join"},
 	{fnDisconnect, "disconnect"},
 }
 
@@ -105,7 +106,7 @@ func (l *library) functions(stamp int64) string {
 		// These only write what frees memory or is tiny; they have to work when Redis is full, or nobody could read what it holds.
 		flags := ""
 		switch e.function {
-		case fnOpen, fnJoin, fnLost, fnDisconnect:
+		case fnOpen, fnJoin, fnLost, fnAnnounce, fnDisconnect:
 			flags = "'allow-oom'"
 		case fnLast:
 			flags = "'no-writes'"

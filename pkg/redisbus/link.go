@@ -362,6 +362,9 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 		now := time.Now().UnixNano()
 		if err != nil {
 			var answer redis.Error
+			if isDenied(err) {
+				err = explained(err, "subscribe to all of "+l.names.unanswered())
+			}
 			if !l.sharded || !l.controlled || !errors.As(err, &answer) {
 				return err
 			}

@@ -38,7 +38,7 @@ func (l *loader) ensure(ctx context.Context) error {
 	if l.stamp == 0 {
 		now, err := l.client.Time(ctx).Result()
 		if err != nil {
-			return err
+			return explained(err, "ask for the time")
 		}
 		l.stamp = now.UnixMilli()
 	}
@@ -115,12 +115,12 @@ func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
 		if !l.scripting.Load() && redis.IsPermissionError(err) {
 			return nil // functions are enough
 		}
-		return err
+		return explained(err, "look for its scripts")
 	}
 	for i, source := range sources {
 		if !exists[i] {
 			if err := c.ScriptLoad(ctx, source).Err(); err != nil {
-				return err
+				return explained(err, "load its scripts")
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func (l *loader) ensureSource(ctx context.Context) error {
 	key := l.keys.script()
 	info, err := l.client.HGet(ctx, key, "info").Result()
 	if err != nil && err != redis.Nil {
-		return err
+		return explained(err, "read the key "+key)
 	}
 	if err == nil {
 		if outdated, err := l.library().outdates(info, l.stamp); !outdated {
@@ -150,7 +150,7 @@ func (l *loader) ensureSource(ctx context.Context) error {
 		s := l.library().scripts[function]
 		fields = append(fields, names.sha, s.sha, names.source, s.source)
 	}
-	return l.client.HSet(ctx, key, fields...).Err()
+	return explained(l.client.HSet(ctx, key, fields...).Err(), "write the key "+key)
 }
 
 // ensureInterval is how often ensure runs while nothing asks for it.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
@@ -58,6 +59,46 @@ func parseAnnouncement(text string) (channels.Event, error) {
 	return e, nil
 }
 
+// hintMark begins what gateway.lua publishes under a channel's bare name for a
+// publisher that may not announce. It is no UTF-8, and so no payload.
+const hintMark = "\xffgateway "
+
+// parseHint reads where an event lies that has to be announced.
+func parseHint(text string) (channels.Position, bool) {
+	at, ok := strings.CutPrefix(text, hintMark+"at ")
+	if !ok {
+		return channels.Position{}, false
+	}
+	position, err := channels.ParsePosition(at)
+	return position, err == nil
+}
+
+// parseHintedEvent reads an event of a channel without history. Anybody may have
+// written it who may publish payloads there, so it is an event and nothing else,
+// and holds what a payload could or a publisher is allowed to say.
+func parseHintedEvent(text string) (channels.Event, error) {
+	text, ok := strings.CutPrefix(text, hintMark+"event ")
+	if !ok {
+		return channels.Event{}, errAnnouncement
+	}
+	e, err := parseAnnouncement(text)
+	if err != nil || e.Lost != nil || !e.Prev.IsZero() ||
+		e.EventID != "" && !channels.ValidEventID(e.EventID) || e.Type != "" && !channels.ValidType(e.Type) {
+		return channels.Event{}, errAnnouncement
+	}
+	return e, nil
+}
+
+// parseAnnounced reads that an event has been announced for its publisher.
+func parseAnnounced(text string) (channel string, position channels.Position, ok bool) {
+	f := strings.SplitN(text, " ", 3)
+	if len(f) != 3 || f[0] != "announced" {
+		return "", position, false
+	}
+	position, err := channels.ParsePosition(f[1])
+	return f[2], position, err == nil
+}
+
 // parseLoss reads the record of a loss: its position and predecessor, the last
 // position lost and the last that was not.
 func parseLoss(f []string) (channels.Event, error) {
@@ -108,6 +149,10 @@ func parseEntry(m redis.XMessage) (e channels.Event, recorder string, ok bool) {
 	}
 	e.EventID, _ = m.Values["e"].(string)
 	e.Type, _ = m.Values["t"].(string)
+	// Who may publish by gateway_publish may also append by hand.
+	if e.EventID != "" && !channels.ValidEventID(e.EventID) || e.Type != "" && !channels.ValidType(e.Type) || !utf8.ValidString(e.Payload) {
+		return channels.Event{Position: e.Position}, "", false
+	}
 	if ttl, has := m.Values["x"].(string); has && !parseTTL(ttl, &e.TTL) {
 		return e, "", false
 	}

@@ -19,6 +19,7 @@ import (
 // PublisherOptions configure a Publisher.
 type PublisherOptions struct {
 	URL    string // of the gateway's Redis: redis://, redis+sentinel://, redis+cluster://
+	TLS    TLS    // files for a URL that begins with rediss
 	Prefix string // as the gateway's; if empty, DefaultPrefix
 	// Timeout bounds one Publish, retries included, where its context does not.
 	// If zero, 10 s.
@@ -51,12 +52,13 @@ type Publisher struct {
 	unsupported atomic.Bool // this Redis has no functions, or not for us
 
 	mu      sync.Mutex
-	scripts map[string]loadedScript // by function; taken from Redis where functions do not exist
+	scripts map[string]*loadedScript // by function; taken from Redis where functions do not exist
 }
 
 type loadedScript struct {
-	sha   string
-	since time.Time // a configuration changed since then brings another
+	sha     string
+	missing bool      // a server did not have it
+	since   time.Time // a configuration changed since then brings another
 }
 
 // scriptAge is how long a Publisher goes on with a script without asking for a
@@ -71,11 +73,16 @@ var (
 	ErrRefused = errors.New("publish refused")
 )
 
+var errNotLoaded = errors.New("the gateway loads its code into Redis: is one running with this Redis and prefix?")
+
 // NewPublisher returns a Publisher. It connects on first use; the error is
 // about the options.
 func NewPublisher(o PublisherOptions) (*Publisher, error) {
 	t, err := parseURL(o.URL)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.secure(o.TLS); err != nil {
 		return nil, err
 	}
 	if o.Prefix != "" {
@@ -98,7 +105,7 @@ func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, scripts: make(map[string]loadedScript)}
+	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, scripts: make(map[string]*loadedScript)}
 }
 
 // Close closes the connections.
@@ -193,7 +200,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	if p.scripting.Load() {
 		var err error
 		if sha, err = p.loadScript(ctx, fnPublish); err != nil {
-			return todo, permanent(err)
+			return todo, err
 		}
 	}
 	cmds := make([]*redis.Cmd, len(todo))
@@ -246,47 +253,69 @@ func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
 	case isUnloaded(err):
 		// The gateway may not be allowed to load functions, or has not yet: its
 		// script does the same.
-		p.forgetScripts()
+		if byScript {
+			p.forgetScripts()
+		}
 		p.scripting.Store(true)
-		return fmt.Errorf("%w (the gateway loads its code into Redis: is one running with this Redis and prefix?)", err), false
+		return fmt.Errorf("%w (%w)", err, errNotLoaded), false
 	case isRefusal(err):
 		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: ")), true
+	case isUntrusted(err):
+		return err, true
 	}
 	return err, false
 }
 
-// loadScript takes a function's script from where gateways keep it, and loads
-// it on every master.
+// loadScript takes a function's script's digest from where gateways keep it.
+// They load the script too, on every master; only where it was found missing it
+// is loaded here. That needs rights which a publisher may lack, and then waits.
 func (p *Publisher) loadScript(ctx context.Context, function string) (sha string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.scripts[function]; s.sha != "" && time.Since(s.since) < scriptAge {
+	s := p.scripts[function]
+	if s == nil {
+		s = &loadedScript{}
+		p.scripts[function] = s
+	}
+	if s.sha != "" && !s.missing && time.Since(s.since) < scriptAge {
 		return s.sha, nil
 	}
-	text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
-	if errors.Is(err, redis.Nil) {
+	sha, err = p.client.HGet(ctx, p.keys.script(), scriptFields[function].sha).Result()
+	switch {
+	case errors.Is(err, redis.Nil):
 		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
 		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
+	case redis.IsPermissionError(err) && !p.unsupported.Load():
+		p.scripting.Store(false) // only the function can be called
+		return "", errNotLoaded
+	case err != nil:
+		return "", permanent(err)
 	}
-	if err != nil {
-		return "", err
+	if s.missing {
+		text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
+		if err != nil {
+			return "", permanent(err)
+		}
+		load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
+		if cluster, ok := p.client.(*redis.ClusterClient); ok {
+			err = cluster.ForEachMaster(ctx, load)
+		} else {
+			err = p.client.ScriptLoad(ctx, text).Err()
+		}
+		if err != nil && !redis.IsPermissionError(err) {
+			return "", permanent(err)
+		}
+		s.missing = false
 	}
-	load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
-	if cluster, ok := p.client.(*redis.ClusterClient); ok {
-		err = cluster.ForEachMaster(ctx, load)
-	} else {
-		err = p.client.ScriptLoad(ctx, text).Err()
-	}
-	if err != nil {
-		return "", err
-	}
-	sha = sha1hex(text)
-	p.scripts[function] = loadedScript{sha, time.Now()}
+	s.sha, s.since = sha, time.Now()
 	return sha, nil
 }
 
+// forgetScripts notes that a server does not have them.
 func (p *Publisher) forgetScripts() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.scripts)
+	for _, s := range p.scripts {
+		s.missing = true
+	}
 }

@@ -34,6 +34,8 @@ type recorder struct {
 	link *link
 	log  *slog.Logger
 
+	announcer *announcer
+
 	early time.Duration // see occurrences
 
 	renewErr atomic.Pointer[error] // why the lease could not be renewed, nil if it could
@@ -94,6 +96,7 @@ const (
 
 func newRecorder(b *Bus) *recorder {
 	r := &recorder{bus: b, id: rand.Text(), log: b.log, first: make(map[string]bool), since: make(map[string]time.Time), kick: make(chan struct{}, 1), beat: make(chan struct{}, 1), deafTo: make(map[topicName]bool)}
+	r.announcer = newAnnouncer(b)
 	if b.target.clustered() {
 		r.early = standIn / 2
 	}
@@ -114,7 +117,7 @@ func (r *recorder) records() topicName {
 
 func (r *recorder) run(ctx context.Context) {
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){r.link.run, r.heartbeat, r.work} {
+	for _, part := range []func(context.Context){r.link.run, r.heartbeat, r.work, r.announcer.run} {
 		parts.Go(func() { part(ctx) })
 	}
 	parts.Wait()
@@ -283,12 +286,12 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 		case isUnloaded(err):
 			r.bus.reloadNow()
 			w.due = now.Add(standIn / 4)
-		case isRefusal(err):
+		case isRefusal(err) && !isDenied(err):
 			r.reject(w.channel, "payload")
 			o.settle(w, channels.Position{}, now)
 		default:
 			if failed == nil {
-				failed, again = err, now.Add(pause())
+				failed, again = explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
 			}
 			o.held[w.channel] = again
 		}

@@ -178,7 +178,7 @@ func (p *Publisher) Disconnect(ctx context.Context, r Revocation) (time.Time, er
 		if byScript {
 			sha, err := p.loadScript(ctx, fnDisconnect)
 			if err != nil {
-				return permanent(err)
+				return err
 			}
 			cmd = p.client.EvalSha(ctx, sha, key, args...)
 		} else {

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"strings"
 	"sync"
 
 	"realtime-gateway/pkg/channels"
@@ -121,11 +122,26 @@ func (a *announcements) message(_, name, text string) {
 // plain passes on a payload of a channel without history. Nothing in Redis
 // numbers it, so its position is this replica's own time.
 func (a *announcements) plain(channel, payload string) {
+	if strings.HasPrefix(payload, hintMark) {
+		a.hinted(channel, payload)
+		return
+	}
 	if reason := rejects(payload, a.o.MaxPayload); reason != "" {
 		a.record.reject(channel, reason)
 		return
 	}
 	a.to.Announced(channel, channels.Event{Position: a.record.localPosition(), Payload: payload})
+}
+
+// hinted passes on an event of a channel without history whose publisher may
+// not announce.
+func (a *announcements) hinted(channel, text string) {
+	e, err := parseHintedEvent(text)
+	if err != nil || rejects(e.Payload, a.o.MaxPayload) != "" {
+		a.record.reject(channel, "payload")
+		return
+	}
+	a.to.Announced(channel, e)
 }
 
 func (a *announcements) deaf(names []topicName) {

@@ -73,7 +73,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session *Session
 	c := &conn{
 		loop: l, holder: session.Holder, opened: h.o.Now().UnixMilli(), heartbeatEvents: session.HeartbeatEvents,
 	}
-	copy(c.id[:], rand.Text())
+	_, _ = rand.Read(c.id[:]) // never fails
 	if c.feeds = c.single[:]; len(session.Requests) != 1 {
 		c.feeds = make([]membership, len(session.Requests))
 	}
@@ -123,7 +123,12 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session *Session
 		}
 		return nil // the client is gone
 	}
-	c.permit, session.Permit = session.Permit, nil
+	if session.Permit != nil {
+		if c.holder == nil {
+			c.holder = &Holder{}
+		}
+		c.holder.permit, session.Permit = session.Permit, nil
+	}
 	l.attach(c)
 	return nil
 }

@@ -19,10 +19,10 @@ type Holder struct {
 	TokenID string // the token's own id; empty if it has none
 	Issued  int64  // when the token was issued, in Unix milliseconds; 0 if it does not say
 
+	permit Permit // of the loop's connection, which has no other place for it
 	mu     sync.Mutex
-	waker  channels.Waker // the connection, once it is there
-	orders *order         // not carried out yet, the newest first
-	told   atomic.Bool    // there are orders
+	waker  channels.Waker        // the connection, once it is there
+	orders atomic.Pointer[order] // not carried out yet, the newest first; set under mu
 }
 
 // order takes rights from a connection.
@@ -48,8 +48,8 @@ func (h *Holder) Lose(p channels.Pattern, text string) {
 
 func (h *Holder) order(o *order) {
 	h.mu.Lock()
-	o.next, h.orders = h.orders, o
-	h.told.Store(true)
+	o.next = h.orders.Load()
+	h.orders.Store(o)
 	w := h.waker
 	h.mu.Unlock()
 	if w != nil {
@@ -75,15 +75,19 @@ func (h *Holder) bound() channels.Waker {
 }
 
 // hasOrders tells whether there are any; it costs next to nothing.
-func (h *Holder) hasOrders() bool { return h != nil && h.told.Load() }
+func (h *Holder) hasOrders() bool { return h != nil && h.orders.Load() != nil }
 
 func (h *Holder) take() *order {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list := h.orders
-	h.orders = nil
-	h.told.Store(false)
-	return list
+	return h.orders.Swap(nil)
+}
+
+// giveBack releases the permit. It is called once, by who ends the connection.
+func (h *Holder) giveBack() {
+	if h != nil && h.permit != nil {
+		h.permit.Release()
+	}
 }
 
 // user is for logs.

@@ -88,7 +88,7 @@ func (c *conn) has(channel string) bool {
 }
 
 func (c *conn) info() Info {
-	i := Info{Connection: string(c.id[:]), Channels: []string{}, Since: time.UnixMilli(c.opened), Path: "loop"}
+	i := Info{Connection: c.name(), Channels: []string{}, Since: time.UnixMilli(c.opened), Path: "loop"}
 	for _, m := range c.feeds {
 		if m.feed != nil {
 			i.Channels = append(i.Channels, m.feed.name)

@@ -133,7 +133,7 @@ func (l *loop) attach(c *conn) {
 		c.sub.Close()
 		l.forsake(c)
 		_ = unix.Close(int(c.fd))
-		c.giveBack()
+		c.holder.giveBack()
 		l.h.remove(c)
 		return
 	}

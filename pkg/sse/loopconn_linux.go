@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"encoding/base32"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -31,9 +32,8 @@ type conn struct {
 	feeds  []membership
 	single [1]membership // of feeds, where there is one
 	held   *held         // nil while nothing is held back
-	permit Permit        // nil for none
 
-	id      [26]byte
+	id      [16]byte // random
 	holder  *Holder
 	opened  int64 // Unix milliseconds, 0 for a stream that never began
 	expires int64 // likewise, 0 for never
@@ -98,6 +98,12 @@ func (c *conn) end(reason CloseReason) {
 	c.loop.mu.Unlock()
 	c.loop.wake()
 }
+
+// name is what the connection is called, as rand.Text would: it is rarely said,
+// and kept short.
+func (c *conn) name() string { return connName.EncodeToString(c.id[:]) }
+
+var connName = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 func (c *conn) tag() uint64 { return uint64(c.slot) | uint64(c.turn)<<32 }
 
@@ -192,7 +198,7 @@ func (l *loop) start(c *conn) {
 	before := c.held
 	c.held = nil
 	l.scratch = append(l.scratch[:0], before.head...)
-	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: string(c.id[:]), Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
+	l.scratch = appendOpen(l.scratch, c.sub, open{Connection: c.name(), Replica: l.h.o.Replica, Heartbeat: l.h.o.Heartbeat.Milliseconds()}, retryDelay())
 	l.scratch = append(l.scratch, before.rest...) // what was lost meanwhile
 	if c.expires != 0 && c.expires <= l.wall {    // meanwhile
 		l.write(c, l.scratch, false)
@@ -469,17 +475,9 @@ func (l *loop) close(c *conn, why string) {
 		if hook := l.h.o.Hooks.Closed; hook != nil {
 			hook(why, time.Duration(max(0, l.wall-c.opened))*time.Millisecond)
 		}
-		l.h.o.Logger.Debug("stream closed", "connection", string(c.id[:]), "user", c.holder.user(), "reason", why)
+		l.h.o.Logger.Debug("stream closed", "connection", c.name(), "user", c.holder.user(), "reason", why)
 	}
 	c.held = nil
-	c.giveBack()
+	c.holder.giveBack()
 	l.h.remove(c)
-}
-
-// giveBack releases what the connection had a permit for. It is called once, by
-// who ends it.
-func (c *conn) giveBack() {
-	if c.permit != nil {
-		c.permit.Release()
-	}
 }

@@ -112,6 +112,10 @@ type setup struct {
 	redisArgs []string
 	proxied   bool // each replica reaches the Redis through a proxy of its own
 	balanced  bool // a load balancer stands in front of the replicas
+	// prepare is called when the Redis runs and no replica yet. user, if not
+	// empty, is what the replicas connect as: USER:PASSWORD.
+	prepare func(*fixture) error
+	user    string
 	// At most one of these takes the place of the single Redis.
 	sentinel *harness.SentinelOptions
 	cluster  *harness.ClusterOptions
@@ -142,8 +146,13 @@ func start(dir string, s setup) (*fixture, error) {
 	if err != nil {
 		return f, err
 	}
+	if s.prepare != nil {
+		if err := s.prepare(f); err != nil {
+			return f, err
+		}
+	}
 	for range s.replicas {
-		url := f.server().URL()
+		url := as(s.user, f.server().URL())
 		if s.proxied {
 			p, err := harness.NewProxy(f.redis.Addr)
 			if err != nil {
