@@ -211,7 +211,8 @@ func TestTooManyChannelsAreCheap(t *testing.T) {
 		given := text{channels: names(n)}
 		return testing.AllocsPerRun(10, func() { _, _ = a.parse(given) })
 	}
-	if few, many := allocations(201), allocations(10_000); many > few {
+	// The race detector adds one now and then.
+	if few, many := allocations(201), allocations(10_000); many > few+10 {
 		t.Errorf("10,000 channels take %v allocations, 201 take %v", many, few)
 	}
 }
