@@ -157,7 +157,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	})
 	g.streams, err = sse.New(sse.Options{
 		Hub: g.hub, Replica: g.name, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		MaxConnections: g.maxConnections(), Loops: loops(cfg.StreamPath), Hooks: g.telemetry.Streams(), Logger: g.log,
+		MaxConnections: g.maxConnections(), MaxAge: cfg.MaxConnectionAge, Loops: loops(cfg.StreamPath), Hooks: g.telemetry.Streams(), Logger: g.log,
 	})
 	if err != nil {
 		return err

@@ -134,6 +134,9 @@ type Config struct {
 	// TrustedProxies are the addresses and networks whose X-Forwarded-For is
 	// believed; see ProxyNetworks.
 	TrustedProxies []string
+	// MaxConnectionAge is how long a stream lasts at most, a fifth more or less.
+	// Zero means for ever.
+	MaxConnectionAge time.Duration
 	// MaxChannels is how many channels one connection may have.
 	MaxChannels int
 	// AutoSubscribe are the channels.Templates of what every connection joins.

@@ -159,7 +159,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		"jwksUrl": "http://h/k", "jwtIssuer": "i", "jwtAudience": "2024-01-01", "tokenCookie": "__Host-t", "cookieSameSite": "none",
 		"allowedOrigins": "['https://a.example', 'https://*.b.example']", "tlsCertFile": "c.pem", "tlsKeyFile": "k.pem", "maxHeaderBytes": "4096",
 		"readHeaderTimeout": "100ms", "idleTimeout": "1h", "heartbeat": "1s",
-		"writeTimeout": "100ms", "streamPath": "goroutine", "linger": "1h", "checkInterval": "1h", "maxPayload": "16777216", "maxConnections": "50000",
+		"writeTimeout": "100ms", "streamPath": "goroutine", "linger": "1h", "checkInterval": "1h", "maxPayload": "16777216", "maxConnections": "50000", "maxConnectionAge": "0s",
 		"maxConnectionsPerUser": "100", "maxConnectionsPerAddress": "200", "maxSubscribeRatePerUser": "10", "maxSubscribeRatePerAddress": "20",
 		"maxPublishRatePerUser": "30", "maxPublishRatePerAddress": "40", "trustedProxies": "[10.0.0.0/8, '2001:db8::1']", "maxChannels": "1000", "autoSubscribe": "broadcast", "logMemory": "1073741824", "pprof": "1",
 		"webhookUrl": "http://localhost/may", "webhookSecret": "s", "webhookTimeout": "100ms",

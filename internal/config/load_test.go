@@ -99,7 +99,7 @@ func TestDefaults(t *testing.T) {
 		LogLevel: slog.LevelInfo, LogFormat: "json", TokenCookie: "gateway_token", CookieSameSite: SameSiteStrict, MaxHeaderBytes: 65536,
 		ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second, Heartbeat: 20 * time.Second,
 		WriteTimeout: 10 * time.Second, WebhookTimeout: 3 * time.Second, StreamPath: PathAuto, Linger: 30 * time.Second, CheckInterval: 10 * time.Second,
-		MaxPayload: 262144, MaxSubscribeRatePerUser: 1000, MaxPublishRatePerUser: 1000, MaxChannels: 200,
+		MaxPayload: 262144, MaxConnectionAge: 30 * time.Minute, MaxSubscribeRatePerUser: 1000, MaxPublishRatePerUser: 1000, MaxChannels: 200,
 	}
 	if got.String() != want.String() || got.OpsAddrSet || got.RedisURL != want.RedisURL {
 		t.Errorf("got  %v\nwant %v", got, want)

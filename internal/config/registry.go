@@ -140,6 +140,8 @@ var registry = declare(
 		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
 	decl{"max-connections", "0", "", "most streams and polls at a time; 0 means as many as the open files allow",
 		func(c *Config) value { return intValue{&c.MaxConnections, 0, 10_000_000} }},
+	decl{"max-connection-age", "30m", "", "how long a stream lasts at most, a fifth more or less; its client comes back, perhaps to another replica. 0s means for ever",
+		func(c *Config) value { return durationValue{&c.MaxConnectionAge, 0, 7 * 24 * time.Hour} }},
 	decl{"max-connections-per-user", "0", "", "of these, most of one user; 0 means half of them, or 20000 where that is more",
 		func(c *Config) value { return intValue{&c.MaxConnectionsPerUser, 0, 10_000_000} }},
 	decl{"max-connections-per-address", "0", "", "of these, most of one client address; 0 means no limit",

@@ -203,7 +203,7 @@ func (t *Telemetry) Channels() channels.Hooks {
 func (t *Telemetry) Streams() sse.Hooks {
 	refusals := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseFull, sse.CloseLimit, sse.CloseRevoked)
 	limited := t.Limited()
-	ends := labels("reason", sse.CloseDraining, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseRevoked, sse.CloseSlow, "client", "write")
+	ends := labels("reason", sse.CloseDraining, sse.CloseMaxAge, sse.CloseUnavailable, sse.CloseTokenExpired, sse.CloseRevoked, sse.CloseSlow, "client", "write")
 	return sse.Hooks{
 		Opened: func() { t.opened.Add(background, 1) },
 		Closed: func(reason string, open time.Duration) {

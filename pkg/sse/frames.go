@@ -25,6 +25,7 @@ const (
 	CloseUnavailable  CloseReason = "unavailable"   // Redis cannot be reached
 	CloseFull         CloseReason = "full"          // this replica has as many connections as it may
 	CloseLimit        CloseReason = "limit"         // this user or address has as much as it may
+	CloseMaxAge       CloseReason = "max_age"       // it has lasted long enough: another replica may have more room
 	CloseTokenExpired CloseReason = "token_expired" // the token's exp has come
 	CloseRevoked      CloseReason = "revoked"       // the right to read was taken back; coming back is of no use
 	CloseSlow         CloseReason = "slow"          // the connection lagged further than onFull: disconnect allows

@@ -28,6 +28,9 @@ type Options struct {
 	JoinTimeout time.Duration
 	// PollTimeout is how long Poll waits for something to answer. If zero, 25 s.
 	PollTimeout time.Duration
+	// MaxAge is how long a stream lasts at most, jittered by a fifth. Its client
+	// comes back, perhaps to a replica that has fewer. If zero, for ever.
+	MaxAge time.Duration
 	// MaxConnections is how many streams and polls there may be at a time. If
 	// zero, any number.
 	MaxConnections int
@@ -186,6 +189,13 @@ func retryDelay() time.Duration {
 // may have to leave first.
 func LimitRetry() time.Duration {
 	return 5*time.Second + mathrand.N(10*time.Second)
+}
+
+// age is how long a stream may last, of those that begin together each another
+// time: share is from 0 to 1.
+func (h *Handler) age(share float64) time.Duration {
+	d := h.o.MaxAge
+	return d*4/5 + time.Duration(share*float64(d*2/5))
 }
 
 func (h *Handler) heartbeatDelay() time.Duration {

@@ -58,3 +58,42 @@ func TestHeartbeats(t *testing.T) {
 		})
 	}
 }
+
+// Streams that began together end one after the other, with what came before.
+func TestPathEndsOfAge(t *testing.T) {
+	onEachPath(t, func(t *testing.T, path func(*Options)) {
+		const age = 500 * time.Millisecond
+		f := newFixture(t, path, func(o *Options) { o.MaxAge, o.Heartbeat = age, time.Second })
+		var streams []*caller
+		begun := time.Now()
+		for range 20 {
+			streams = append(streams, f.dial("", "a"))
+		}
+		for _, c := range streams {
+			c.want(EventOpen)
+		}
+		f.count("a", 1, 3)
+		for _, c := range streams {
+			c.wantNumbers(1, 3)
+			wantClose(t, c.want(EventClose), CloseMaxAge)
+			c.wantEnd()
+			if lasted := time.Since(begun); lasted < age*4/5 {
+				t.Errorf("a stream ended after %v", lasted)
+			}
+		}
+		for range streams {
+			if reason := <-f.closed; reason != string(CloseMaxAge) {
+				t.Errorf("hook was told %q", reason)
+			}
+		}
+	})
+}
+
+func TestAgesAreSpread(t *testing.T) {
+	h := &Handler{o: Options{MaxAge: 30 * time.Minute}}
+	for share, want := range map[float64]time.Duration{0: 24 * time.Minute, 0.5: 30 * time.Minute, 1: 36 * time.Minute} {
+		if got := h.age(share); got != want {
+			t.Errorf("age(%v) is %v, want %v", share, got, want)
+		}
+	}
+}

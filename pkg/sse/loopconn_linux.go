@@ -2,7 +2,9 @@ package sse
 
 import (
 	"encoding/base32"
+	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -429,6 +431,8 @@ func (l *loop) aged(c *conn) {
 	case c.state != opened:
 	case c.expires != 0 && c.expires <= l.wall:
 		l.bye(c, CloseTokenExpired)
+	case o.MaxAge > 0 && l.wall-c.opened >= l.lifetime(c):
+		l.end(c, CloseMaxAge)
 	case !c.full && l.clock-c.quiet >= l.patience(c):
 		l.scratch = appendHeartbeat(l.scratch[:0], c.heartbeatEvents)
 		l.write(c, l.scratch, false)
@@ -442,6 +446,12 @@ func (l *loop) setAlarm(c *conn) {
 		c.alarm = true
 		time.AfterFunc(time.Duration(left)*time.Millisecond, c.Wake)
 	}
+}
+
+// lifetime is how many milliseconds a connection lasts. It follows from its
+// name, so that nothing has to be kept for it.
+func (l *loop) lifetime(c *conn) int64 {
+	return l.h.age(float64(binary.BigEndian.Uint16(c.id[:])) / math.MaxUint16).Milliseconds()
 }
 
 // patience is how many milliseconds a connection is left in silence: each has

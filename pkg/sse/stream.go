@@ -2,6 +2,7 @@ package sse
 
 import (
 	"errors"
+	mathrand "math/rand/v2"
 	"net/http"
 	"time"
 
@@ -124,6 +125,12 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 		defer timer.Stop()
 		expired = timer.C
 	}
+	var aged <-chan time.Time
+	if h.o.MaxAge > 0 {
+		timer := time.NewTimer(h.age(mathrand.Float64()))
+		defer timer.Stop()
+		aged = timer.C
+	}
 	part := func(reason CloseReason, text string) string {
 		out.buf = appendClose(out.buf, reason, text, retryDelay())
 		_ = out.flush() // ending either way
@@ -155,6 +162,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 				return bye(CloseTokenExpired)
 			case reason := <-s.ending:
 				return part(f.finish(reason))
+			case <-aged:
+				return part(f.finish(CloseMaxAge))
 			default:
 				continue
 			}
@@ -168,6 +177,8 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 			return bye(CloseTokenExpired)
 		case reason := <-s.ending:
 			return part(f.finish(reason))
+		case <-aged:
+			return part(f.finish(CloseMaxAge))
 		case <-r.Context().Done():
 			return endedByClient
 		}
