@@ -143,7 +143,7 @@ func Open(o Options) (*Bus, error) {
 	if b.client == nil {
 		b.client = t.client()
 	}
-	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters}
+	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters, by: identity{replica: o.Replica}, gone: b.replicaGone}
 	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
 	n := o.Links
 	if t.clustered() {
@@ -206,6 +206,19 @@ func (b *Bus) Leave(ctx context.Context) error { return b.record.leave(ctx) }
 
 // Replicas returns the names of the live replicas, as last seen.
 func (b *Bus) Replicas() []string { return b.record.replicas() }
+
+// replicaGone tells that a replica, by its infoName, is not among the live ones,
+// as far as this one knows them.
+func (b *Bus) replicaGone(name string) bool {
+	self, live := false, b.record.replicas()
+	for _, r := range live {
+		self = self || r == b.o.Replica
+		if infoName(r) == name {
+			return false
+		}
+	}
+	return self // else it does not know yet
+}
 
 // CheckChannel implements channels.Broker.
 func (b *Bus) CheckChannel(channel string) error { return b.keys.check(channel) }

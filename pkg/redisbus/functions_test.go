@@ -16,7 +16,7 @@ import (
 func loadFunctions(t testing.TB, l *library, change ...string) *redisServer {
 	t.Helper()
 	s := startServer(t)
-	s.do("function", "load", "replace", strings.NewReplacer(change...).Replace(l.functions(1)))
+	s.do("function", "load", "replace", strings.NewReplacer(change...).Replace(l.functions(identity{stamp: 1})))
 	return s
 }
 

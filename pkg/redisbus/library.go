@@ -96,9 +96,15 @@ func newLibrary(prefix string, maxPayload int, policies channels.Policies, annou
 	return l
 }
 
-// functions is the library for FUNCTION LOAD. stamp is when the loading
-// replica started: of two configurations the one started last stays.
-func (l *library) functions(stamp int64) string {
+// identity is of the replica that loads a library: of two configurations that of
+// the one started last stays, as long as it lives.
+type identity struct {
+	stamp   int64  // when it started, by Redis' clock in ms
+	replica string // its name among the live ones
+}
+
+// functions is the library for FUNCTION LOAD.
+func (l *library) functions(by identity) string {
 	var b strings.Builder
 	b.WriteString("#!lua name=gateway\n")
 	b.WriteString(l.code)
@@ -114,24 +120,39 @@ func (l *library) functions(stamp int64) string {
 		fmt.Fprintf(&b, "redis.register_function{function_name='%s', callback=%s, flags={%s}}\n", e.function, e.lua, flags)
 	}
 	fmt.Fprintf(&b, "redis.register_function{function_name='%s', flags={'no-writes'}, callback=function() return '%s' end}\n",
-		fnInfo, l.info(stamp))
+		fnInfo, l.info(by))
 	return b.String()
 }
 
-// info identifies a loaded library: version, prefix, settings and stamp.
-func (l *library) info(stamp int64) string {
-	return fmt.Sprintf("%d %s %s %d", libraryVersion, l.prefix, l.digest, stamp)
+// info identifies a loaded library: version, prefix, settings, and who loaded
+// it.
+func (l *library) info(by identity) string {
+	return fmt.Sprintf("%d %s %s %d %s", libraryVersion, l.prefix, l.digest, by.stamp, infoName(by.replica))
+}
+
+// infoName is a replica's name as it stands in an info, inside of a Lua string.
+func infoName(replica string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r >= 0x7f || r == '\'' || r == '\\' {
+			return '_'
+		}
+		return r
+	}, replica)
 }
 
 // outdates tells whether this library should replace the one that gave info.
-// The error says that it belongs to another installation: a Redis has one
-// library of a name, whatever the prefix.
-func (l *library) outdates(info string, stamp int64) (bool, error) {
+// gone tells of a replica, by infoName, that it lives no more: what it loaded
+// may fit nobody who is left. The error says that it belongs to another
+// installation: a Redis has one library of a name, whatever the prefix.
+func (l *library) outdates(info string, by identity, gone func(replica string) bool) (bool, error) {
 	var version int
-	var prefix, digest string
+	var prefix, digest, replica string
 	var loaded int64
 	if _, err := fmt.Sscanf(info, "%d %s %s %d", &version, &prefix, &digest, &loaded); err != nil {
 		return true, nil
+	}
+	if fields := strings.Fields(info); len(fields) > 4 {
+		replica = fields[4]
 	}
 	if prefix != l.prefix {
 		return false, fmt.Errorf("this Redis serves a gateway with the prefix %q, and cannot serve one with %q beside it: use another Redis, or, if that gateway is gone, FUNCTION DELETE gateway", prefix, l.prefix)
@@ -139,7 +160,7 @@ func (l *library) outdates(info string, stamp int64) (bool, error) {
 	if version != libraryVersion {
 		return version < libraryVersion, nil
 	}
-	return digest != l.digest && loaded < stamp, nil
+	return digest != l.digest && (loaded < by.stamp || replica != "" && gone(replica)), nil
 }
 
 // luaPattern translates a channel pattern; a placeholder stands for any

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -55,24 +56,66 @@ func TestOutdates(t *testing.T) {
 		stamp int64
 		want  bool
 	}{
-		{"the same", l.info(5), 9, false},
-		{"other settings, started before", other.info(5), 9, true},
-		{"other settings, started after", other.info(9), 5, false},
-		{"other settings, started at the same time", other.info(5), 5, false},
+		{"the same", l.info(identity{stamp: 5}), 9, false},
+		{"other settings, started before", other.info(identity{stamp: 5}), 9, true},
+		{"other settings, started after", other.info(identity{stamp: 9}), 5, false},
+		{"other settings, started at the same time", other.info(identity{stamp: 5}), 5, false},
 		{"an older version, though started after", fmt.Sprintf("%d gw x 9", older), 5, true},
 		{"a newer version, though started before", fmt.Sprintf("%d gw x 5", newer), 9, false},
 		{"nothing", "", 9, true},
 		{"something else", "hello", 9, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := l.outdates(tt.info, tt.stamp); got != tt.want || err != nil {
+			if got, err := l.outdates(tt.info, identity{stamp: tt.stamp}, nobodyGone); got != tt.want || err != nil {
 				t.Errorf("outdates is %v, %v", got, err)
 			}
 		})
 	}
-	if got, err := l.outdates(newLibrary("shop", 100, policies, announceEverywhere).info(5), 9); got || err == nil || !strings.Contains(err.Error(), `"shop"`) {
+	if got, err := l.outdates(newLibrary("shop", 100, policies, announceEverywhere).info(identity{stamp: 5}), identity{stamp: 9}, nobodyGone); got || err == nil || !strings.Contains(err.Error(), `"shop"`) {
 		t.Errorf("the library of another prefix: %v, %v", got, err)
 	}
+}
+
+func nobodyGone(string) bool { return false }
+
+// What a replica loaded that lives no more is replaced by who does.
+func TestOutdatesWhatTheDeadLoaded(t *testing.T) {
+	l, other := newLibrary("gw", 100, testPolicies(t), announceEverywhere), newLibrary("gw", 200, testPolicies(t), announceEverywhere)
+	self := identity{stamp: 5, replica: "self"}
+	for name, want := range map[string]bool{"dead one": true, "alive": false, "": false} {
+		gone := func(replica string) bool { return replica == infoName("dead one") }
+		if got, err := l.outdates(other.info(identity{9, name}), self, gone); got != want || err != nil {
+			t.Errorf("loaded by %q: outdates is %v, %v", name, got, err)
+		}
+		if got, _ := l.outdates(l.info(identity{9, name}), self, gone); got {
+			t.Errorf("the same, loaded by %q, is replaced", name)
+		}
+	}
+	newer := strings.Replace(other.info(identity{9, "dead one"}), "3 gw", "4 gw", 1)
+	if got, _ := l.outdates(newer, self, func(string) bool { return true }); got {
+		t.Error("a newer version is replaced")
+	}
+}
+
+// A replica with other policies takes them along when it ends.
+func TestPoliciesOfAReplicaThatIsGone(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	stays := startBusAt(t, "redis://"+s.addr, func(o *Options) { o.Replica = "stays" })
+	p := stays.Publisher()
+	publish := func() error {
+		_, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"})
+		return err
+	}
+	if err := publish(); err != nil {
+		t.Fatal(err)
+	}
+	mistaken := startBusAt(t, "redis://"+s.addr, func(o *Options) {
+		o.Replica, o.Policies = "mistaken", policiesOf(t, channels.Policy{Pattern: patternOf(t, "other")})
+	})
+	eventually(t, "the mistaken policies are in force", func() bool { return errors.Is(publish(), ErrRefused) })
+	mistaken.stop()
+	eventually(t, "they are gone", func() bool { return publish() == nil })
 }
 
 // Whichever order replicas of two configurations check in, they come to rest.
@@ -86,8 +129,8 @@ func TestOutdatesSettles(t *testing.T) {
 				l     *library
 				stamp int64
 			}{{a, stamps[0]}, {b, stamps[1]}} {
-				if outdated, _ := r.l.outdates(loaded, r.stamp); outdated {
-					loaded = r.l.info(r.stamp)
+				if outdated, _ := r.l.outdates(loaded, identity{stamp: r.stamp}, nobodyGone); outdated {
+					loaded = r.l.info(identity{stamp: r.stamp})
 					changes++
 				}
 			}

@@ -23,10 +23,11 @@ type loader struct {
 	found   func(context.Context) []any // what kind of Redis it is, for the log
 	spare   func() []*redis.Options     // masters of a Cluster that own no slots
 
-	stamp     int64 // Redis time at which this replica started, ms
+	by        identity
+	gone      func(replica string) bool
 	scripting atomic.Bool
 	told      atomic.Bool
-	replaced  atomic.Bool // another configuration is loaded, and the log was told
+	replaced  atomic.Pointer[string] // info of another configuration that is loaded, and the log was told
 }
 
 // functions tells whether the library is loaded as functions.
@@ -35,12 +36,12 @@ func (l *loader) functions() bool { return !l.scripting.Load() }
 // ensure loads what is missing or outdated. Safe to call at any time and from
 // any replica; it costs a few round trips when all is well.
 func (l *loader) ensure(ctx context.Context) error {
-	if l.stamp == 0 {
+	if l.by.stamp == 0 {
 		now, err := l.client.Time(ctx).Result()
 		if err != nil {
 			return explained(err, "ask for the time")
 		}
-		l.stamp = now.UnixMilli()
+		l.by.stamp = now.UnixMilli()
 	}
 	err := l.eachMaster(ctx, l.ensureFunctions)
 	if isUnsupported(err) {
@@ -86,15 +87,17 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 		return err
 	}
 	if err == nil {
-		outdated, err := l.library().outdates(info, l.stamp)
+		outdated, err := l.library().outdates(info, l.by, l.gone)
 		if !outdated {
-			if err == nil && info != l.library().info(l.stamp) && !strings.Contains(info, l.library().digest) && !l.replaced.Swap(true) {
-				l.log.Warn("another gateway has loaded its policies into this Redis, with other settings; they apply to publishing")
+			if err == nil && !strings.Contains(info, l.library().digest) {
+				if told := l.replaced.Swap(&info); told == nil || *told != info {
+					l.log.Warn("another replica has loaded other policies into this Redis; while it lives they apply to publishing, and channels that they lack cannot be opened", "loaded", info)
+				}
 			}
 			return err
 		}
 	}
-	if err := c.FunctionLoadReplace(ctx, l.library().functions(l.stamp)).Err(); err != nil {
+	if err := c.FunctionLoadReplace(ctx, l.library().functions(l.by)).Err(); err != nil {
 		return err
 	}
 	l.log.Info("loaded the function library into redis", "address", c.Options().Addr)
@@ -141,11 +144,11 @@ func (l *loader) ensureSource(ctx context.Context) error {
 		return explained(err, "read the key "+key)
 	}
 	if err == nil {
-		if outdated, err := l.library().outdates(info, l.stamp); !outdated {
+		if outdated, err := l.library().outdates(info, l.by, l.gone); !outdated {
 			return err
 		}
 	}
-	fields := []any{"info", l.library().info(l.stamp)}
+	fields := []any{"info", l.library().info(l.by)}
 	for function, names := range scriptFields {
 		s := l.library().scripts[function]
 		fields = append(fields, names.sha, s.sha, names.source, s.source)

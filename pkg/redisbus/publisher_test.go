@@ -28,7 +28,7 @@ func scriptPublisher(t *testing.T) *publishing {
 	t.Helper()
 	s := newScripts(t)
 	publish := s.library.scripts[fnPublish]
-	s.mini.HSet("gw.script", "info", s.library.info(1), "sha", publish.sha, "source", publish.source)
+	s.mini.HSet("gw.script", "info", s.library.info(identity{stamp: 1}), "sha", publish.sha, "source", publish.source)
 	return &publishing{openPublisher(t, s.mini.Addr()), s}
 }
 
