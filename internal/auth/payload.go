@@ -173,7 +173,7 @@ func moment(into **jwt.NumericDate) func(json.RawMessage) error {
 			return errors.New("is not a time in seconds since 1970")
 		}
 		whole, fraction := math.Modf(*seconds)
-		*into = &jwt.NumericDate{Time: time.Unix(int64(whole), int64(fraction*1e9))}
+		*into = &jwt.NumericDate{Time: time.Unix(int64(whole), int64(math.Round(fraction*1e6))*1000)}
 		return nil
 	}
 }

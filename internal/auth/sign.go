@@ -75,7 +75,8 @@ func Sign(secret string, g Grant, now time.Time) (string, error) {
 		}
 		claims[name] = value
 	}
-	claims["iat"], claims["gateway"] = now.Unix(), rights
+	// With the fraction, so that it is later than a revocation of the same second.
+	claims["iat"], claims["gateway"] = float64(now.UnixMilli())/1000, rights
 	for name, value := range map[string]string{"sub": g.Subject, "jti": g.ID, "iss": g.Issuer, "aud": g.Audience} {
 		if value != "" {
 			claims[name] = value

@@ -48,7 +48,7 @@ func (a *api) channelAndClaims(c echo.Context, limits *rates) (string, *auth.Cla
 	if err != nil {
 		return "", nil, err
 	}
-	return channel, claims, a.allowUser(claims, limits)
+	return channel, claims, a.allowUser(c, claims, limits)
 }
 
 // historyAnswer is a page of a channel's history.

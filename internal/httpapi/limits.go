@@ -89,8 +89,13 @@ func (l *limited) problem() *Problem {
 
 // overLimit counts a refusal and returns it. Retries are spread, as many tabs of
 // one user may be refused together.
-func (a *api) overLimit(name limit.Name) *limited {
+func (a *api) overLimit(c echo.Context, claims *auth.Claims, name limit.Name) *limited {
 	a.Limited(name)
+	user := ""
+	if claims != nil {
+		user = claims.Subject
+	}
+	a.Logger.Debug("a limit is reached", "limit", string(name), "user", user, "address", clientAddress(c).String())
 	return &limited{name, sse.LimitRetry()}
 }
 
@@ -98,7 +103,7 @@ func (a *api) overLimit(name limit.Name) *limited {
 // token is verified, which costs more than all that the limits do.
 func (a *api) allowAddress(c echo.Context, r *rates) error {
 	if r.address != nil && !r.address.Allow(limit.Address(clientAddress(c))) {
-		return a.overLimit(r.byAddress)
+		return a.overLimit(c, nil, r.byAddress)
 	}
 	return nil
 }
@@ -107,9 +112,9 @@ func (a *api) allowAddress(c echo.Context, r *rates) error {
 func isUser(claims *auth.Claims) bool { return claims != nil && claims.Subject != "" }
 
 // allowUser asks the limits of the user, if it is one.
-func (a *api) allowUser(claims *auth.Claims, r *rates) error {
+func (a *api) allowUser(c echo.Context, claims *auth.Claims, r *rates) error {
 	if isUser(claims) && !r.user.Allow(limit.User(claims.Subject)) {
-		return a.overLimit(r.byUser)
+		return a.overLimit(c, claims, r.byUser)
 	}
 	return nil
 }
@@ -121,7 +126,7 @@ func (a *api) admit(c echo.Context, claims *auth.Claims) (sse.Permit, error) {
 	ok := true
 	if a.limits.users != nil && isUser(claims) {
 		if user, ok = a.limits.users.Take(limit.User(claims.Subject)); !ok {
-			return nil, a.overLimit(limit.UserConnections)
+			return nil, a.overLimit(c, claims, limit.UserConnections)
 		}
 	}
 	if a.limits.addresses != nil {
@@ -129,7 +134,7 @@ func (a *api) admit(c echo.Context, claims *auth.Claims) (sse.Permit, error) {
 			if user != nil {
 				user.Release()
 			}
-			return nil, a.overLimit(limit.AddressConnections)
+			return nil, a.overLimit(c, claims, limit.AddressConnections)
 		}
 	}
 	switch {

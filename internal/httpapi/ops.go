@@ -63,9 +63,11 @@ const (
 // connections serves GET /v1/connections?user=…&channel=…&limit=….
 func connections(w http.ResponseWriter, r *http.Request, o OpsOptions) {
 	q := r.URL.Query()
-	if err := misspelt(q, "user", "channel", "limit"); err != nil {
-		writeStatus(w, http.StatusBadRequest, malformed(err.Error()))
-		return
+	for name := range q {
+		if name != "user" && name != "channel" && name != "limit" { // or the list would be another than was asked for
+			writeStatus(w, http.StatusBadRequest, malformed("there is no parameter "+quote(name)+", allowed are user, channel and limit"))
+			return
+		}
 	}
 	limit := defaultConnections
 	if text := q.Get("limit"); text != "" {

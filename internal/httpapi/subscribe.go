@@ -49,7 +49,7 @@ func (a *api) connect(c echo.Context, p *params) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.allowUser(claims, &a.limits.subscribe); err != nil {
+	if err := a.allowUser(c, claims, &a.limits.subscribe); err != nil {
 		return err
 	}
 	in, err := a.enter(c.Request().Context(), claims)

@@ -54,7 +54,7 @@ func (r *Registry) readPending() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
-		got := r.store.Revocations(ctx, names(list))
+		got := r.read(ctx, names(list))
 		cancel()
 		r.mu.Lock()
 		for i, u := range list {
@@ -179,7 +179,7 @@ func (r *Registry) begin() (list []*user) {
 // readAgain reads users, and returns those that could not be read, and why.
 func (r *Registry) readAgain(ctx context.Context, list []*user) (left []*user, err error) {
 	var lost []redisbus.Revocation
-	for i, got := range r.store.Revocations(ctx, names(list)) {
+	for i, got := range r.read(ctx, names(list)) {
 		if got.Err != nil {
 			left, err = append(left, list[i]), got.Err
 			continue

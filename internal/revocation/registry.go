@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"realtime-gateway/pkg/redisbus"
@@ -79,6 +80,7 @@ type Registry struct {
 	batch   *batch // of pending; closed when they are read
 
 	refresh refresher
+	trouble atomic.Bool // the last reading failed, and the log was told
 
 	ctx     context.Context // ends with Close
 	end     context.CancelFunc
@@ -130,6 +132,21 @@ func New(o Options) *Registry {
 func (r *Registry) Close() {
 	r.end()
 	r.running.Wait()
+}
+
+// read reads users, and tells the log when that becomes impossible.
+func (r *Registry) read(ctx context.Context, users []string) []redisbus.Revocations {
+	got := r.store.Revocations(ctx, users)
+	var err error
+	for i := range got {
+		if err = got[i].Err; err == nil {
+			break // of some it is
+		}
+	}
+	if trouble := err != nil; r.trouble.Swap(trouble) != trouble && trouble && ctx.Err() == nil {
+		r.o.Logger.Warn("it cannot be read what was revoked; nobody with a token is let in until it can", "error", err)
+	}
+	return got
 }
 
 // Use sets where revocations are kept: it, in turn, tells the Registry of them.
@@ -236,7 +253,7 @@ func (r *Registry) Check(ctx context.Context, who Who, channel string) error {
 		return err
 	}
 	defer v.Leave()
-	got := r.store.Revocations(ctx, []string{who.User})[0]
+	got := r.read(ctx, []string{who.User})[0]
 	if got.Err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, got.Err)
 	}

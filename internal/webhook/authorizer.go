@@ -318,7 +318,7 @@ func (a *Authorizer) failed(err error, sent int, took time.Duration) Result {
 	// An open circuit was logged when it opened.
 	if f.result != ResultAbandoned && f.result != ResultCircuit {
 		a.failures.Do(func() {
-			a.log.Warn("webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took)
+			a.log.Warn("webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took.String())
 		})
 	}
 	return f.result

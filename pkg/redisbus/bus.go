@@ -235,6 +235,9 @@ func (b *Bus) keepLoaded(ctx context.Context) {
 		if err == nil {
 			err = b.loader.ensure(ctx)
 		}
+		if err == nil {
+			err = b.checkReading(ctx)
+		}
 		// Where only some masters are away, the others are served.
 		if usable := err == nil || errors.As(err, new(*someAwayError)); !usable {
 			b.loaded.Store(false)
@@ -256,6 +259,25 @@ func (b *Bus) keepLoaded(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// checkReading tells whether what clients need is not permitted: without it
+// everything else would look well.
+func (b *Bus) checkReading(ctx context.Context) error {
+	name := "-" // a channel and a user that are hardly there
+	reads := []struct {
+		what string
+		try  func(context.Context) error
+	}{
+		{"read history", func(ctx context.Context) error { return b.client.XRangeN(ctx, b.keys.stream(name), "-", "+", 1).Err() }},
+		{"read what was revoked", func(ctx context.Context) error { return b.client.HGetAll(ctx, b.keys.user(name)).Err() }},
+	}
+	for _, r := range reads {
+		if err := r.try(ctx); isDenied(err) {
+			return explained(err, r.what)
+		}
+	}
+	return nil
 }
 
 // reloadNow has the library checked at once.

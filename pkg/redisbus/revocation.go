@@ -121,7 +121,9 @@ func (b *Bus) Revocations(ctx context.Context, users []string) []Revocations {
 			}
 		})
 		for i, user := range batch {
-			all = append(all, readRevocations(user, cmds[i]))
+			r := readRevocations(user, cmds[i])
+			r.Err = explained(r.Err, "read what was revoked from the key "+b.keys.user("<user>"))
+			all = append(all, r)
 		}
 	}
 	return all
