@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"strings"
@@ -35,4 +36,37 @@ func (a someAllowed) Ask(ctx context.Context, q webhook.Question) (time.Time, er
 		return time.Time{}, &webhook.DeniedError{}
 	}
 	return a.asked.Ask(ctx, q)
+}
+
+// slowAnswers takes longer than a body may.
+type slowAnswers struct {
+	asked
+	takes time.Duration
+}
+
+func (a slowAnswers) Ask(ctx context.Context, q webhook.Question) (time.Time, error) {
+	time.Sleep(a.takes)
+	return a.asked.Ask(ctx, q)
+}
+
+// The time that a body may take is the client's, not the application's.
+func TestSlowApplicationCostsNoBody(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	server := serve(t, []channels.Policy{policy(t, "w", channels.AccessPublic, channels.AccessWebhook)}, func(o *Options) {
+		o.Authorizer, o.BodyTimeout = slowAnswers{newAsked(nil), 2 * timeout}, timeout
+	})
+	// More than the server reads with the head.
+	body := strings.Repeat("x", 60_000)
+	r, err := http.NewRequest(http.MethodPost, server.URL+"/v1/channels/w/events", bytes.NewReader([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("status %d, want 200", answer.StatusCode)
+	}
 }
