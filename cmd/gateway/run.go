@@ -108,6 +108,10 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	if err != nil {
 		return err
 	}
+	// Before anything is logged or begun: one line says what is wrong.
+	if err := checkSecrets(ctx, cfg); err != nil {
+		return err
+	}
 	log := newLogger(cfg, p.errOut)
 	quietRedisClient(log)
 	for _, w := range warnings {
