@@ -30,13 +30,8 @@ func (p *program) checkConfigCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := checkKeys(cmd.Context(), cfg); err != nil {
+		if err := checkSecrets(cmd.Context(), cfg); err != nil {
 			return err
-		}
-		if webhook, err := openWebhook(cfg, webhook.Hooks{}, nil); err != nil {
-			return err
-		} else if webhook != nil {
-			webhook.Close()
 		}
 		if cfg.TLSCertFile != "" {
 			pair, err := tlsfiles.Load(cfg.TLSCertFile, cfg.TLSKeyFile, slog.New(slog.DiscardHandler))
@@ -46,9 +41,6 @@ func (p *program) checkConfigCommand() *cobra.Command {
 			if w := pair.Warning(time.Now()); w != "" {
 				warnings = append(warnings, w)
 			}
-		}
-		if err := checkRedis(cfg); err != nil {
-			return err
 		}
 		for _, w := range warnings {
 			fmt.Fprintf(p.errOut, "gateway: warning: %s\n", oneLine(w))
@@ -67,6 +59,21 @@ func checkRedis(cfg *config.Config) error {
 		return usagef("%v", err)
 	}
 	return nil
+}
+
+// checkSecrets tries what cannot be told from the settings' form alone.
+func checkSecrets(ctx context.Context, cfg *config.Config) error {
+	if err := checkKeys(ctx, cfg); err != nil {
+		return err
+	}
+	if err := checkRedis(cfg); err != nil {
+		return err
+	}
+	asks, err := openWebhook(cfg, webhook.Hooks{}, nil)
+	if asks != nil {
+		asks.Close()
+	}
+	return err
 }
 
 // checkKeys reads the public key, which would stop the start as well. The key

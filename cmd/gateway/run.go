@@ -108,7 +108,8 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRedis(cfg); err != nil {
+	// Before anything is logged or begun: one line says what is wrong.
+	if err := checkSecrets(ctx, cfg); err != nil {
 		return err
 	}
 	log := newLogger(cfg, p.errOut)

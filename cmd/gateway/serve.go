@@ -253,7 +253,8 @@ func openWebhook(cfg *config.Config, hooks webhook.Hooks, log *slog.Logger) (*we
 	a, err := webhook.New(webhook.Options{URL: cfg.WebhookURL, Secret: cfg.WebhookSecret, Timeout: cfg.WebhookTimeout, Logger: log, Hooks: hooks})
 	var wrong *webhook.SettingError
 	if errors.As(err, &wrong) {
-		return nil, usagef("webhook-%s: %v", strings.ToLower(wrong.Setting), wrong.Err)
+		name := "webhook-" + strings.ToLower(wrong.Setting)
+		return nil, usagef("config: %s (%v): %v", name, cfg.Source(name), wrong.Err)
 	}
 	return a, err
 }

@@ -157,6 +157,19 @@ func (a *api) limitBody(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// unhurried does what a client waits for before its body is read, without taking
+// that from the time of the body.
+func (a *api) unhurried(r *http.Request, do func() error) error {
+	b, ok := r.Body.(*timedBody)
+	if !ok {
+		return do()
+	}
+	// Lifted and not moved: in HTTP/2 a deadline that has passed ends the body.
+	_ = b.control.SetReadDeadline(time.Time{})
+	defer func() { _ = b.control.SetReadDeadline(time.Now().Add(a.BodyTimeout)) }()
+	return do()
+}
+
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

@@ -140,7 +140,9 @@ func (a *api) publish(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.mayPublish(r.Context(), claims, channel); err != nil {
+	// Redis, and the application, are asked.
+	err = a.unhurried(r, func() error { return a.mayPublish(r.Context(), claims, channel) })
+	if err != nil {
 		return err
 	}
 	q := r.URL.Query()

@@ -42,7 +42,6 @@ func (a *api) session(ctx context.Context, p *params, claims *auth.Claims, in *a
 		switch {
 		case w.err == nil:
 			s.Requests = append(s.Requests, channels.Request{Channel: w.name, Start: p.start(w.name, w.policy)})
-			a.lease(in, w)
 		case w.own || !refused(w.err):
 			return s, w.err
 		default:
@@ -58,6 +57,11 @@ func (a *api) session(ctx context.Context, p *params, claims *auth.Claims, in *a
 			whom = "a request without a token"
 		}
 		return s, malformed("no channel is named, and none is joined by itself for " + whom + ": add ?channel=NAME, several times for several channels")
+	}
+	for i := range wishes {
+		if w := &wishes[i]; w.err == nil {
+			a.lease(in, w)
+		}
 	}
 	if in.visit.User != "" || in.leases != nil {
 		s.Holder = &in.visit.Holder
@@ -121,7 +125,8 @@ func (a *api) decide(ctx context.Context, claims *auth.Claims, in *admission, wi
 }
 
 // lease has what the application allowed watched as long as the connection
-// lasts.
+// lasts. It is for who is let in: where something is refused, the application may
+// not have been asked about the rest.
 func (a *api) lease(in *admission, w *wish) {
 	if w.question != nil {
 		name := w.name

@@ -147,7 +147,7 @@ func (a *Authorizer) Ask(ctx context.Context, q Question) (until time.Time, err 
 		}
 		return v.result()
 	}
-	f, err := a.joinLocked(k, q)
+	f, err := a.joinLocked(k, q, false)
 	a.mu.Unlock()
 	if err != nil {
 		return time.Time{}, err
@@ -179,14 +179,22 @@ func (a *Authorizer) keptLocked(k key) (verdict, bool) {
 	return v, ok
 }
 
-// join makes the caller one who waits for a fresh answer to q, and must leave.
-func (a *Authorizer) join(k key, q Question) (*flight, error) {
+// renew makes a lease one who waits for a fresh answer to q, and must leave. Its
+// question goes before those that wait: a crowd of newcomers, or of made-up
+// channels, must not end the streams that are open.
+func (a *Authorizer) renew(k key, q Question) (*flight, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.joinLocked(k, q)
+	f, err := a.joinLocked(k, q, true)
+	if err == nil && f.place != nil {
+		a.waiting.MoveToFront(f.place)
+	}
+	return f, err
 }
 
-func (a *Authorizer) joinLocked(k key, q Question) (*flight, error) {
+// joinLocked makes the caller one who waits for a fresh answer to q, and must
+// leave. What is urgent waits also where too many do.
+func (a *Authorizer) joinLocked(k key, q Question, urgent bool) (*flight, error) {
 	if a.closed {
 		return nil, unavailable(errClosed)
 	}
@@ -194,7 +202,7 @@ func (a *Authorizer) joinLocked(k key, q Question) (*flight, error) {
 		f.waiters++
 		return f, nil
 	}
-	if a.waiting.Len() >= a.maxWaiting {
+	if a.waiting.Len() >= a.maxWaiting && !urgent {
 		a.asked(ResultOverload, 0)
 		return nil, unavailable(errors.New("too many questions wait"))
 	}

@@ -251,7 +251,7 @@ func (l *leases) attend() (next time.Duration, ok bool) {
 			ends = append(ends, end{l.remove(s), err})
 			continue
 		}
-		f, err := l.a.join(s.key, s.question)
+		f, err := l.a.renew(s.key, s.question)
 		if err != nil {
 			s.lastErr = err
 			l.schedule(s, now.Add(s.backoff.Next()))

@@ -402,3 +402,35 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		wantEmpty(t, a)
 	})
 }
+
+// A crowd of new questions, more than may wait, does not end the streams that
+// are open.
+func TestRenewalsGoBeforeNewcomers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		with := &app{answer: func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(500 * time.Millisecond)
+			says(`{"allow":true,"ttl":10}`)(w, r)
+		}}
+		a := newAuthorizer(t, Options{Transport: with, MaxInFlight: 1, MaxWaiting: 5})
+		until, err := a.Ask(t.Context(), alice("open"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := watch(a, alice("open"), until)
+		ctx, cancel := context.WithCancel(t.Context())
+		var crowd sync.WaitGroup
+		for i := range 20 {
+			crowd.Go(func() {
+				for n := 0; ctx.Err() == nil; n++ {
+					_, _ = a.Ask(ctx, alice(fmt.Sprint("new-", i, "-", n)))
+					time.Sleep(10 * time.Millisecond) // where it was refused at once
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		s.wantHeld(t)
+		cancel()
+		crowd.Wait()
+		s.stop()
+	})
+}

@@ -78,6 +78,7 @@ func TestWrongSettingsStopTheStart(t *testing.T) {
 		{"bad duration flag", []string{"--drain-time", "soon"}, nil, "drain-time"},
 		{"negative duration flag", []string{"--drain-time", "-5s"}, nil, "drain-time"},
 		{"bad duration in the environment", nil, []string{"GATEWAY_DRAIN_TIME=soon"}, "GATEWAY_DRAIN_TIME"},
+		{"missing public key", []string{"--redis-url", "redis://127.0.0.1:1", "--jwt-public-key-file", "/no/such/key.pem"}, []string{"GATEWAY_JWT_SECRET="}, "flag --jwt-public-key-file"},
 		{"unknown log level", nil, []string{"GATEWAY_LOG_LEVEL=loud"}, "GATEWAY_LOG_LEVEL"},
 		{"unknown log format", []string{"--log-format", "xml"}, nil, "log-format"},
 		{"bad Redis address", []string{"--redis-url", "http://127.0.0.1:1"}, nil, "redis-url"},

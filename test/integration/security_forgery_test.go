@@ -110,7 +110,7 @@ var joining sync.Mutex
 func noVisitors(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("a gateway asked %s, which a token pointed to", r.URL)
+		t.Errorf("a gateway asked %s, where it has no business", r.URL)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
