@@ -21,7 +21,8 @@ type memory struct {
 	users  map[string][]redisbus.Revocation
 	err    map[string]error // by user; "" for all
 	reads  [][]string
-	before func() // called, unlocked, before a read answers
+	before func()        // called, unlocked, before a read answers
+	takes  time.Duration // how long a read does
 }
 
 func (m *memory) Revocations(ctx context.Context, users []string) []redisbus.Revocations {
@@ -35,6 +36,13 @@ func (m *memory) Revocations(ctx context.Context, users []string) []redisbus.Rev
 	m.mu.Unlock()
 	if before != nil {
 		before()
+	}
+	select {
+	case <-time.After(m.takes):
+	case <-ctx.Done():
+		for i := range out {
+			out[i] = redisbus.Revocations{Err: ctx.Err()}
+		}
 	}
 	return out
 }
@@ -355,5 +363,43 @@ func TestIdleUsersAreForgotten(t *testing.T) {
 			t.Errorf("%d reads of who was here lately", n)
 		}
 		stays.Leave()
+	})
+}
+
+// However long users keep coming, each reading has its own time.
+func TestAStormOfUsersIsRead(t *testing.T) {
+	scenario(t, func(t *testing.T, r *fixture) {
+		r.store.takes = 100 * time.Millisecond
+		var comers sync.WaitGroup
+		for i := range 300 { // for longer than readTimeout
+			comers.Go(func() {
+				v := &Visit{}
+				if err := r.Enter(t.Context(), Who{User: fmt.Sprint("user", i)}, v); err != nil {
+					t.Errorf("user %d: %v", i, err)
+				}
+				v.Leave()
+			})
+			time.Sleep(50 * time.Millisecond) // in the bubble
+		}
+		comers.Wait()
+	})
+}
+
+// A user whom nobody can read is asked to come back, also where there is no
+// other: Redis is not away, and the replica goes on for those without a token.
+func TestTheOnlyUserCannotBeRead(t *testing.T) {
+	scenario(t, func(t *testing.T, r *fixture) {
+		v := r.enter(t, Who{User: "alice"})
+		defer v.Leave()
+		r.store.fail("alice", errors.New("WRONGTYPE"))
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Errorf("Refresh: %v", err)
+		}
+		r.wantTaken(t, "unread")
+		r.store.fail("", errors.New("away"))
+		if err := r.Refresh(t.Context()); err == nil {
+			t.Error("Refresh tells nothing where Redis is away")
+		}
+		r.wantTaken(t)
 	})
 }
