@@ -195,7 +195,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof,
+		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof, Dev: g.dev != nil,
 	}))
 	return nil
 }
