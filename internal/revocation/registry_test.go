@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -402,4 +403,53 @@ func TestTheOnlyUserCannotBeRead(t *testing.T) {
 		}
 		r.wantTaken(t)
 	})
+}
+
+// Whoever comes while rights are taken back is refused, or told: whether it is
+// heard, or read again after it was missed, and whether the user was known.
+func TestNobodySlipsThrough(t *testing.T) {
+	store := &memory{users: map[string][]redisbus.Revocation{}, err: map[string]error{}}
+	var taken atomic.Int64
+	r := New(Options{Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{Taken: func(string) { taken.Add(1) }}})
+	r.Use(store)
+	defer r.Close()
+	for i := range 600 {
+		who := Who{User: fmt.Sprint("user", i), Issued: time.Now().Add(-time.Minute)}
+		if i%3 == 0 {
+			v := &Visit{}
+			if err := r.Enter(t.Context(), who, v); err != nil {
+				t.Fatal(err)
+			}
+			v.Leave()
+		}
+		taken.Store(0)
+		var admitted atomic.Int64
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := r.Enter(t.Context(), who, &Visit{}); err == nil {
+					admitted.Add(1)
+				}
+			})
+		}
+		all.Go(func() {
+			e := revoke(who.User)
+			if err := store.Revoke(t.Context(), e); err != nil {
+				t.Error(err)
+			}
+			if i%2 == 0 {
+				r.Revoked(e)
+			} else if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() { _ = r.Check(t.Context(), who, "a") })
+		if i%5 == 0 {
+			all.Go(func() { _ = r.Refresh(t.Context()) })
+		}
+		all.Wait()
+		if admitted.Load() > taken.Load() { // Check comes in, too
+			t.Fatalf("round %d: %d came in, %d were told", i, admitted.Load(), taken.Load())
+		}
+	}
 }
