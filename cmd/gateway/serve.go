@@ -107,11 +107,12 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	if g.webhook != nil {
 		g.webhook.Close()
 	}
-	g.revoked.Close()
 	if g.verifier != nil {
 		g.verifier.Wait()
 	}
-	return errors.Join(parts.wait(), g.telemetry.Shutdown(context.Background()))
+	err = parts.wait()
+	g.revoked.Close() // behind the parts, which ask it until they have ended
+	return errors.Join(err, g.telemetry.Shutdown(context.Background()))
 }
 
 // wire makes the parts; nothing runs yet.
@@ -195,7 +196,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof,
+		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof, Dev: g.dev != nil,
 	}))
 	return nil
 }

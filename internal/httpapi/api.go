@@ -239,16 +239,14 @@ func (a *api) maySubscribe(claims *auth.Claims, channel string) (*channels.Polic
 	return nil, nil, forbidden(channel)
 }
 
-// mayRead is maySubscribe for one request, whoever decides.
+// mayRead is maySubscribe for one request, whoever decides; stillHas has to be
+// asked behind the reading.
 func (a *api) mayRead(ctx context.Context, claims *auth.Claims, channel string) error {
 	_, q, err := a.maySubscribe(claims, channel)
 	if err == nil && q != nil {
 		_, err = a.ask(ctx, q)
 	}
-	if err != nil {
-		return err
-	}
-	return a.stillHas(ctx, claims, channel)
+	return err
 }
 
 // mayPublish returns nil where the holder of claims may publish to the channel,

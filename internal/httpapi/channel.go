@@ -97,6 +97,11 @@ func (a *api) history(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	// Behind the reading: an event that was published after the right was taken
+	// back may be in the page.
+	if err := a.stillHas(r.Context(), claims, channel); err != nil {
+		return err
+	}
 	answer := historyAnswer{
 		Channel: channel, Events: []json.RawMessage{}, Gaps: []sse.Gap{},
 		Cursor: sse.NewCursor(channel, page.Last), More: page.More,

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -109,5 +110,22 @@ func TestEveryAnswerIsSecure(t *testing.T) {
 	}
 	if r := s.do("DELETE", "/v1/session", ""); r.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("may be stored: %v", r.Header)
+	}
+}
+
+// In development the operators' interface has no name but those of loopback
+// either: any site can point one of its own there.
+func TestOpsInDevelopmentHasNoOtherName(t *testing.T) {
+	for _, dev := range []bool{true, false} {
+		ops := NewOps(OpsOptions{Ready: func() map[string]error { return nil }, Metrics: http.NotFoundHandler(), Dev: dev})
+		for host, foreign := range map[string]bool{"127.0.0.1:9090": false, "localhost": false, "[::1]:9090": false, "evil.example": true, "10.0.0.1:9090": true} {
+			r := httptest.NewRequest("GET", "/healthz", nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			ops.ServeHTTP(w, r)
+			if (w.Code == http.StatusForbidden) != (dev && foreign) {
+				t.Errorf("in development: %v, asked as %s: %d", dev, host, w.Code)
+			}
+		}
 	}
 }

@@ -32,11 +32,15 @@ func (a *api) loopbackOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if !origin.IsLoopback(r.Host) {
-			return problem(http.StatusForbidden, "a gateway in development mode answers to 127.0.0.1 and localhost only, not to "+quote(r.Host))
+			return notLoopback(r)
 		}
 		if o := r.Header.Get("Origin"); o != "" && !a.allows(o) {
 			return problem(http.StatusForbidden, "a gateway in development mode serves pages of this machine only, not of "+quote(o))
 		}
 		return next(c)
 	}
+}
+
+func notLoopback(r *http.Request) *Problem {
+	return problem(http.StatusForbidden, "a gateway in development mode answers to 127.0.0.1 and localhost only, not to "+quote(r.Host))
 }

@@ -23,7 +23,10 @@ import (
 const testSecret = "0123456789abcdef0123456789abcdef"
 
 // quiet is a channels.Broker of channels in which nothing happens.
-type quiet struct{ hub *channels.Hub }
+type quiet struct {
+	hub     *channels.Hub
+	reading func() // called by Read, if not nil
+}
 
 func (b *quiet) Subscribe(channel string, _ bool) { go b.hub.Confirmed(channel) }
 func (b *quiet) Unsubscribe(string, bool)         {}
@@ -40,6 +43,9 @@ func (b *quiet) Tails(_ context.Context, r []channels.TailRequest) []channels.Ta
 	return make([]channels.Tail, len(r))
 }
 func (b *quiet) Read(context.Context, string, channels.Position, int) ([]channels.Event, error) {
+	if b.reading != nil {
+		b.reading()
+	}
 	return nil, nil
 }
 func (b *quiet) Newest(context.Context, string, int) ([]channels.Event, error) { return nil, nil }

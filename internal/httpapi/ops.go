@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"realtime-gateway/internal/origin"
 	"realtime-gateway/pkg/sse"
 )
 
@@ -20,6 +21,9 @@ type OpsOptions struct {
 	// a channel where these are named; see sse.Handler.List.
 	Connections func(ctx context.Context, user, channel string, limit int) (list []sse.Info, total int, err error)
 	Pprof       bool
+	// Dev has it answer by the names of loopback only: else a site could point a
+	// name of its own there, and its pages would read the answers.
+	Dev bool
 }
 
 // NewOps returns the handler of the operations address: /healthz, /readyz,
@@ -50,7 +54,20 @@ func NewOps(o OpsOptions) http.Handler {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
+	if o.Dev {
+		return secure(byLoopbackName(mux))
+	}
 	return secure(mux)
+}
+
+func byLoopbackName(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !origin.IsLoopback(r.Host) {
+			writeStatus(w, http.StatusForbidden, notLoopback(r))
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 const (

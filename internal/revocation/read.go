@@ -2,6 +2,8 @@ package revocation
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,9 +55,7 @@ func (r *Registry) readPending() {
 		if len(list) == 0 {
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
-		got := r.read(ctx, names(list))
-		cancel()
+		got := r.readInTime(list)
 		r.mu.Lock()
 		for i, u := range list {
 			u.asked, u.err = false, got[i].Err
@@ -67,6 +67,13 @@ func (r *Registry) readPending() {
 		r.mu.Unlock()
 		close(b.done)
 	}
+}
+
+// readInTime gives each reading its own time, however long users keep coming.
+func (r *Registry) readInTime(list []*user) []redisbus.Revocations {
+	ctx, cancel := context.WithTimeout(r.ctx, readTimeout)
+	defer cancel()
+	return r.read(ctx, names(list))
 }
 
 func names(list []*user) []string {
@@ -142,8 +149,8 @@ func (r *Registry) refreshOnce() error {
 	for attempt := 1; len(list) > 0; attempt++ {
 		left, err := r.readAgain(ctx, list)
 		switch {
-		case len(left) == len(list) && attempt == 1:
-			return err // Redis is away, rather than a part of it
+		case len(left) == len(list) && attempt == 1 && r.away(ctx):
+			return err
 		case len(left) > 0 && (attempt == attempts || ctx.Err() != nil):
 			r.giveUp(left, err)
 			return nil
@@ -156,6 +163,19 @@ func (r *Registry) refreshOnce() error {
 		}
 	}
 	return nil
+}
+
+// samples are users of whom there are some on every master of a Cluster.
+const samples = 32
+
+// away tells whether all of Redis is, rather than a part of it, or what is
+// known of a few users.
+func (r *Registry) away(ctx context.Context) bool {
+	anybody := make([]string, samples)
+	for i := range anybody {
+		anybody[i] = strconv.Itoa(i)
+	}
+	return !slices.ContainsFunc(r.store.Revocations(ctx, anybody), func(got redisbus.Revocations) bool { return got.Err == nil })
 }
 
 // begin returns the users with connections. Of the others nothing is known any

@@ -306,6 +306,9 @@ func (r *Registry) Revoked(e redisbus.Revocation) {
 		return // who comes later is read
 	}
 	r.mergeLocked(u, []redisbus.Revocation{e})
+	if !r.o.Now().Before(e.Until) { // it came late, and holds for those who are here
+		r.takeLocked(u, &e)
+	}
 }
 
 // mergeLocked adds what is news to what is known of a user, and acts on it.
@@ -326,10 +329,15 @@ func (r *Registry) mergeLocked(u *user, list []redisbus.Revocation) {
 		if h := r.o.Hooks.Heard; h != nil {
 			h(e.Scope())
 		}
-		for _, v := range u.visits {
-			if concerns(&e, &v.Holder) {
-				r.take(v, &e)
-			}
+		r.takeLocked(u, &e)
+	}
+}
+
+// takeLocked takes the rights from all connections concerned.
+func (r *Registry) takeLocked(u *user, e *redisbus.Revocation) {
+	for _, v := range u.visits {
+		if concerns(e, &v.Holder) {
+			r.take(v, e)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,7 +22,8 @@ type memory struct {
 	users  map[string][]redisbus.Revocation
 	err    map[string]error // by user; "" for all
 	reads  [][]string
-	before func() // called, unlocked, before a read answers
+	before func()        // called, unlocked, before a read answers
+	takes  time.Duration // how long a read does
 }
 
 func (m *memory) Revocations(ctx context.Context, users []string) []redisbus.Revocations {
@@ -36,9 +38,11 @@ func (m *memory) Revocations(ctx context.Context, users []string) []redisbus.Rev
 	if before != nil {
 		before()
 	}
-	if err := ctx.Err(); err != nil {
+	select {
+	case <-time.After(m.takes):
+	case <-ctx.Done():
 		for i := range out {
-			out[i] = redisbus.Revocations{Err: err}
+			out[i] = redisbus.Revocations{Err: ctx.Err()}
 		}
 	}
 	return out
@@ -172,6 +176,10 @@ func TestRevokedConnectionsAreTold(t *testing.T) {
 		fresh := r.enter(t, Who{User: "alice", Issued: time.Now().Add(time.Millisecond)})
 		r.Revoked(revoke("stranger"))
 		r.wantTaken(t)
+		// One that comes when it is of no use any more still is for who is here.
+		r.Revoked(revoke("bob", func(r *redisbus.Revocation) { r.Until = time.Now().Add(-time.Second) }))
+		r.wantTaken(t, "connection")
+		r.enter(t, Who{User: "bob"}).Leave()
 		time.Sleep(time.Second)
 		newer := r.enter(t, Who{User: "alice", Issued: time.Now()})
 		at := time.Now().Add(-time.Millisecond)
@@ -376,4 +384,91 @@ func TestIdleUsersAreForgotten(t *testing.T) {
 		}
 		stays.Leave()
 	})
+}
+
+// However long users keep coming, each reading has its own time.
+func TestAStormOfUsersIsRead(t *testing.T) {
+	scenario(t, func(t *testing.T, r *fixture) {
+		r.store.takes = 100 * time.Millisecond
+		var comers sync.WaitGroup
+		for i := range 300 { // for longer than readTimeout
+			comers.Go(func() {
+				v := &Visit{}
+				if err := r.Enter(t.Context(), Who{User: fmt.Sprint("user", i)}, v); err != nil {
+					t.Errorf("user %d: %v", i, err)
+				}
+				v.Leave()
+			})
+			time.Sleep(50 * time.Millisecond) // in the bubble
+		}
+		comers.Wait()
+	})
+}
+
+// A user whom nobody can read is asked to come back, also where there is no
+// other: Redis is not away, and the replica goes on for those without a token.
+func TestTheOnlyUserCannotBeRead(t *testing.T) {
+	scenario(t, func(t *testing.T, r *fixture) {
+		v := r.enter(t, Who{User: "alice"})
+		defer v.Leave()
+		r.store.fail("alice", errors.New("WRONGTYPE"))
+		if err := r.Refresh(t.Context()); err != nil {
+			t.Errorf("Refresh: %v", err)
+		}
+		r.wantTaken(t, "unread")
+		r.store.fail("", errors.New("away"))
+		if err := r.Refresh(t.Context()); err == nil {
+			t.Error("Refresh tells nothing where Redis is away")
+		}
+		r.wantTaken(t)
+	})
+}
+
+// Whoever comes while rights are taken back is refused, or told: whether it is
+// heard, or read again after it was missed, and whether the user was known.
+func TestNobodySlipsThrough(t *testing.T) {
+	store := &memory{users: map[string][]redisbus.Revocation{}, err: map[string]error{}}
+	var taken atomic.Int64
+	r := New(Options{Logger: slog.New(slog.DiscardHandler), Hooks: Hooks{Taken: func(string) { taken.Add(1) }}})
+	r.Use(store)
+	defer r.Close()
+	for i := range 600 {
+		who := Who{User: fmt.Sprint("user", i), Issued: time.Now().Add(-time.Minute)}
+		if i%3 == 0 {
+			v := &Visit{}
+			if err := r.Enter(t.Context(), who, v); err != nil {
+				t.Fatal(err)
+			}
+			v.Leave()
+		}
+		taken.Store(0)
+		var admitted atomic.Int64
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := r.Enter(t.Context(), who, &Visit{}); err == nil {
+					admitted.Add(1)
+				}
+			})
+		}
+		all.Go(func() {
+			e := revoke(who.User)
+			if err := store.Revoke(t.Context(), e); err != nil {
+				t.Error(err)
+			}
+			if i%2 == 0 {
+				r.Revoked(e)
+			} else if err := r.Refresh(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Go(func() { _ = r.Check(t.Context(), who, "a") })
+		if i%5 == 0 {
+			all.Go(func() { _ = r.Refresh(t.Context()) })
+		}
+		all.Wait()
+		if admitted.Load() > taken.Load() { // Check comes in, too
+			t.Fatalf("round %d: %d came in, %d were told", i, admitted.Load(), taken.Load())
+		}
+	}
 }

@@ -20,9 +20,10 @@ type Broker interface {
 	CheckChannel(channel string) error
 	// Ready tells whether announcements are being received.
 	Ready() bool
-	// Verify is asked before what a check has found is delivered: announcements
-	// were missed although nothing seemed wrong, so whatever else is told by the
-	// same way may have been missed as well. It returns when that is made up for.
+	// Verify is asked before what was read and never announced is delivered:
+	// announcements were missed although nothing seemed wrong, so whatever else is
+	// told by the same way may have been missed as well. It returns when that is
+	// made up for.
 	Verify(ctx context.Context) error
 
 	// Open returns the channels' last positions, creating streams where there

@@ -21,16 +21,6 @@ func (h *Hub) check(ctx context.Context) {
 		return // the reconnect reads all channels
 	}
 	look, renew := h.toCheck()
-	verified := false
-	// behind has a channel read of which the stream has more than the log.
-	behind := func(t *topic, end Position) {
-		if !verified {
-			verified = h.broker.Verify(ctx) == nil
-		}
-		if verified { // else the next check finds it again
-			t.checked(end, false)
-		}
-	}
 	for batch := range slices.Chunk(look, checkBatch) {
 		if ctx.Err() != nil {
 			return
@@ -45,7 +35,7 @@ func (h *Hub) check(ctx context.Context) {
 			case len(tail.Events) == 0:
 				batch[i].checked(ends[i], true)
 			default:
-				behind(batch[i], ends[i])
+				batch[i].checked(ends[i], false)
 			}
 		}
 	}
@@ -62,7 +52,7 @@ func (h *Hub) check(ctx context.Context) {
 			if top.Position == ends[i] {
 				batch[i].checked(ends[i], true)
 			} else {
-				behind(batch[i], ends[i])
+				batch[i].checked(ends[i], false)
 			}
 		}
 	}
@@ -94,6 +84,7 @@ func (t *topic) checked(end Position, same bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.joined && t.heard && !t.filling && (t.dirty || t.lost != nil || !same && t.log.end == end) {
+		t.unheard = t.unheard || !same
 		t.miss()
 	}
 }

@@ -105,3 +105,95 @@ func TestWhatACheckFindsIsVerifiedFirst(t *testing.T) {
 		c.want("1")
 	})
 }
+
+// So does what a client from another replica, who knows more, has this one read.
+func TestWhatAClientIsAheadByIsVerifiedFirst(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		ahead := s.replica(t, policies(t, history)).connect(t, Request{Channel: "a"})
+		c := r.connect(t, Request{Channel: "a"})
+		r.memory.store.mu.Lock()
+		r.unverified, r.unchecked, r.drop = errors.New("not now"), true, 2
+		r.memory.store.mu.Unlock()
+		s.publishNumbers("a", 1, 2)
+		ahead.want("1", "2")
+		came := r.resume(t, ahead.cursor(), "a")
+		for range 3 {
+			if got := append(c.now(), came.now()...); got != nil {
+				t.Errorf("unverified they got %v", got)
+			}
+			time.Sleep(time.Second) // in the bubble
+			synctest.Wait()
+		}
+		r.memory.store.mu.Lock()
+		if r.verified == 0 {
+			t.Error("nobody asked")
+		}
+		r.unverified = nil
+		r.memory.store.mu.Unlock()
+		c.want("1", "2")
+		s.publish("a", "3")
+		c.want("3")
+		came.want("3")
+	})
+}
+
+// An announcement that is on its way is waited for, which costs nobody a question.
+func TestWhatIsAboutToBeAnnouncedIsNotVerified(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		ahead := s.replica(t, policies(t, history)).connect(t, Request{Channel: "a"})
+		c := r.connect(t, Request{Channel: "a"})
+		r.memory.store.mu.Lock()
+		r.delay = 1
+		r.memory.store.mu.Unlock()
+		s.publish("a", "1")
+		ahead.want("1")
+		came := r.resume(t, ahead.cursor(), "a")
+		if got := came.now(); got != nil {
+			t.Errorf("it got %v", got)
+		}
+		synctest.Wait()
+		r.memory.store.mu.Lock()
+		late := r.late
+		r.late = nil
+		r.memory.store.mu.Unlock()
+		if len(late) != 1 {
+			t.Fatalf("%d announcements are late", len(late))
+		}
+		s.heard(r.memory, late[0].channel, late[0].event)
+		c.want("1")
+		s.publish("a", "2")
+		c.want("2")
+		came.want("2")
+		r.memory.store.mu.Lock()
+		defer r.memory.store.mu.Unlock()
+		if r.verified != 0 {
+			t.Errorf("it was asked %d times", r.verified)
+		}
+	})
+}
+
+// Pages of the past end where the log does: what follows has to be heard.
+func TestThePastEndsWithWhatWasHeard(t *testing.T) {
+	p := history
+	p.LastN = 10
+	scenario(t, p, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		r.memory.store.mu.Lock()
+		r.unverified, r.drop = errors.New("not now"), 2
+		r.memory.store.mu.Unlock()
+		s.publishNumbers("a", 3, 4)
+		came := r.connect(t, Request{Channel: "a", Start: Start{LastN: 10}})
+		came.want("1", "2")
+		time.Sleep(5 * time.Second) // in the bubble
+		synctest.Wait()
+		if got := came.now(); got != nil {
+			t.Errorf("unheard it got %v", got)
+		}
+		r.memory.store.mu.Lock()
+		r.unverified = nil
+		r.memory.store.mu.Unlock()
+		came.want("3", "4")
+	})
+}

@@ -23,6 +23,7 @@ type fill struct {
 	covered int  // of the pending announcements, those made before the stream was read
 	empty   int  // how often in a row nothing was found from the log's end on
 	refused bool // a loss could not be recorded
+	unheard bool // as topic.unheard
 	forked  bool // the stream has another history than the log, from somewhere within it
 }
 
@@ -36,6 +37,8 @@ func (f *fill) begin() bool {
 		return false
 	}
 	t.dirty, f.since = false, time.Now()
+	f.unheard = f.unheard || t.unheard
+	t.unheard = false
 	// An announcement is made after its event is in the stream: what is pending
 	// now is covered by what is read from now on.
 	f.covered = len(t.pending)
@@ -50,6 +53,38 @@ func (f *fill) opened(top Position) {
 	defer t.mu.Unlock()
 	t.log.reset(top, f.since)
 	t.joined, t.renewed = true, time.Now()
+}
+
+// trust tells how far what was read can be given to everybody.
+type trust int
+
+const (
+	trusted  trust = iota // what was told before it has been heard as well
+	tooEarly              // it may be about to be announced
+	doubted               // it should have been announced by now
+)
+
+// trust judges what was read of a stream that nobody had announced: the way by
+// which announcements come may be deaf, and revocations come by the same.
+func (f *fill) trust(events []Event) trust {
+	t := f.topic
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !f.unheard || len(events) == 0 {
+		return trusted
+	}
+	heard, last := t.log.end, events[len(events)-1].Position
+	if n := len(t.pending); n > 0 {
+		heard = highest(heard, t.pending[n-1].Position)
+	}
+	switch {
+	case !heard.Less(last), !t.doubt.IsZero() && !heard.Less(t.doubt):
+		return trusted
+	case t.doubt.IsZero():
+		t.doubt = last
+		return tooEarly
+	}
+	return doubted
 }
 
 // read appends what the stream has from the log's end on. It reports whether
@@ -195,7 +230,7 @@ func (f *fill) end() bool {
 	if !t.join(f.covered) || t.lost != nil {
 		return false
 	}
-	t.filling, t.failures = false, 0
+	t.filling, t.failures, t.doubt = false, 0, Position{}
 	t.fills++
 	t.wakers.wake()
 	return true

@@ -32,6 +32,9 @@ const (
 	fillEvents = 2048
 	// maxFillDelay is the longest pause after a failure.
 	maxFillDelay = 2 * time.Second
+	// announceGrace is how long what was read may still be on its way as an
+	// announcement.
+	announceGrace = 10 * time.Millisecond
 	// quietFailures is how many failures in a row are not worth a line of log.
 	quietFailures = 4
 )
@@ -124,8 +127,7 @@ func (f *filler) round(ctx context.Context, batch []*fill) (again []*fill) {
 		return again
 	}
 	var unsettled, forked []*fill
-	for i, tail := range f.hub.broker.Tails(ctx, tailRequests(reading)) {
-		one := reading[i]
+	take := func(one *fill, tail Tail) {
 		switch {
 		case tail.Err != nil:
 			f.failed(one, "read history", tail.Err)
@@ -137,6 +139,29 @@ func (f *filler) round(ctx context.Context, batch []*fill) (again []*fill) {
 			unsettled = append(unsettled, one)
 		default:
 			again = append(again, one)
+		}
+	}
+	doubts := make(map[*fill]Tail)
+	for i, tail := range f.hub.broker.Tails(ctx, tailRequests(reading)) {
+		switch one := reading[i]; one.trust(tail.Events) {
+		case trusted:
+			take(one, tail)
+		case tooEarly:
+			one.topic.mu.Lock()
+			f.later(one, announceGrace)
+			one.topic.mu.Unlock()
+		case doubted:
+			doubts[one] = tail
+		}
+	}
+	if len(doubts) > 0 {
+		// After the reading, so that nothing that was read can be younger.
+		err := f.hub.broker.Verify(ctx)
+		for one, tail := range doubts {
+			if tail.Err == nil {
+				tail.Err = err
+			}
+			take(one, tail)
 		}
 	}
 	var tops []Top
@@ -226,12 +251,18 @@ func (f *filler) failed(one *fill, what string, err error) {
 	t := one.topic
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.dirty = true
 	t.failures++
 	if t.failures == quietFailures {
 		t.hub.failed(what, t.channel, err)
 	}
-	delay := rand.N(min(maxFillDelay, 50*time.Millisecond<<min(t.failures, 10)))
+	f.later(one, rand.N(min(maxFillDelay, 50*time.Millisecond<<min(t.failures, 10))))
+}
+
+// later has a topic filled again after a while. Called with the topic's lock
+// held.
+func (f *filler) later(one *fill, delay time.Duration) {
+	t := one.topic
+	t.dirty, t.unheard = true, t.unheard || one.unheard
 	time.AfterFunc(delay, func() {
 		if !f.add(t) {
 			t.mu.Lock()

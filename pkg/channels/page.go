@@ -1,6 +1,9 @@
 package channels
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // pageKey says what a page is of: the events after a position, or, where tail
 // is above zero, the newest tail events. anew means that nobody was at this
@@ -70,6 +73,9 @@ func (t *topic) request(key pageKey, w Waker) *page {
 	return p
 }
 
+// errUnheard is of a page that has to be read again when the log is up to date.
+var errUnheard = errors.New("only what was not announced yet")
+
 func (t *topic) read(ctx context.Context, p *page) {
 	t.mu.Lock()
 	logStart := t.log.start
@@ -104,6 +110,14 @@ func (t *topic) read(ctx context.Context, p *page) {
 	if h := t.hub.hooks.Read; h != nil {
 		h(FromHistory)
 	}
+	// What was not announced yet is not given out by a page either: what is heard
+	// comes in order, and a revocation may come before it.
+	heard := len(events)
+	for heard > 0 && t.log.end.Less(events[heard-1].Position) {
+		heard--
+	}
+	cut := heard < len(events)
+	events = events[:heard]
 	p.start = p.key.after
 	if p.key.anew || p.key.warm {
 		p.start = t.log.end
@@ -125,6 +139,12 @@ func (t *topic) read(ctx context.Context, p *page) {
 	}
 	// A page that was not full holds all there was, so what is missing between
 	// its end and the log's start is gone from the stream.
+	if cut && last.Less(logStart) {
+		// What is missing before them goes on in what a fill has to read.
+		p.err, t.dirty, t.unheard = errUnheard, true, true
+		t.startFill()
+		return
+	}
 	if len(events) < p.limit && last.Less(logStart) {
 		p.entries = append(p.entries, t.gapEntry(last, logStart))
 	}

@@ -191,7 +191,7 @@ func (s *subscription) place() bool {
 			s.needFill = t.fills + 1 // dirty makes a present one read again
 		}
 		if t.fills < s.needFill {
-			t.dirty = true
+			t.dirty, t.unheard = true, true
 			t.startFill()
 			return false
 		}

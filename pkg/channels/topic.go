@@ -24,6 +24,8 @@ type topic struct {
 	joined   bool      // the log's start and end are known
 	heard    bool      // the broker's subscription stands
 	dirty    bool      // something may have been missed
+	unheard  bool      // the stream may have what should have been announced; see fill.trust
+	doubt    Position  // of the last event that was read and not announced
 	filling  bool      // a fill waits for its turn, or runs
 	pending  []Event   // announced while the log was not up to date
 	waiting  int       // bytes of pending

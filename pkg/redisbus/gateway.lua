@@ -649,22 +649,24 @@ local function disconnect(keys, args)
   local text = given.REASON or ''
   local name = (given.TOKEN or '') .. '\n' .. (given.CHANNEL or '')
   if reach <= now then return string.format('%.0f', at) end
+  -- What was put there by hand and cannot be read holds for nobody here, but
+  -- gateways refuse the user for it until all is revoked.
   local function read(value)
     local a, u, why = string.match(value, '^(%d+) (%d+) (.*)$')
-    return tonumber(a), tonumber(u), why
+    return tonumber(a or 0), tonumber(u or 0), why
   end
   local before = call('HGET', keys[1], name)
   if before then
     local a, u, why = read(before)
-    if a > at then at, text = a, why end
+    if why and a > at then at, text = a, why end
     reach = math.max(reach, u)
   end
   local count, furthest, over = 0, reach, {}
   local all = call('HGETALL', keys[1])
   for i = 1, #all, 2 do
-    local a, u = read(all[i + 1])
+    local a, u, readable = read(all[i + 1])
     if all[i] == name then
-    elseif u <= now or name == '\n' and u <= reach and a <= at - (string.sub(all[i], 1, 1) == '\n' and 0 or SKEW) then
+    elseif readable and u <= now or name == '\n' and u <= reach and a <= at - (string.sub(all[i], 1, 1) == '\n' and 0 or SKEW) then
       over[#over + 1] = all[i] -- has ended, or is part of this one
     else
       count, furthest = count + 1, math.max(furthest, u)

@@ -292,3 +292,21 @@ func FuzzParseRevocation(f *testing.F) {
 		}
 	})
 }
+
+// Garbage in a user's hash keeps nobody from taking rights back, and goes when
+// all are.
+func TestDisconnectOverWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	s := newScripts(t)
+	begin := time.UnixMilli(1_800_000_000_000)
+	for _, field := range []string{"junk", "\n", "t1\n"} {
+		s.client.HSet(t.Context(), "gw.user:alice", field, "garbage")
+	}
+	got := s.disconnect(begin, "alice", "TOKEN", "t1")
+	if len(got) != 3 || got["junk"] != "garbage" || !strings.HasPrefix(got["t1\n"], "1800000000000 ") {
+		t.Errorf("kept is %q", got)
+	}
+	if got := s.disconnect(begin.Add(time.Hour), "alice"); len(got) != 1 || !strings.HasPrefix(got["\n"], "1800003600000 ") {
+		t.Errorf("kept is %q", got)
+	}
+}

@@ -215,6 +215,30 @@ func TestDisconnectWhileAReplicaIsAway(t *testing.T) {
 	}
 }
 
+// A replica hears nothing for a while, though what it asks is answered. What
+// others have it read from the streams meanwhile is not for who lost the right.
+func TestDisconnectBehindADeafLink(t *testing.T) {
+	t.Parallel()
+	f := own(t, setup{proxied: true, flags: []string{"--redis-deaf-after", "30s", "--check-interval", "1m"}})
+	alice, bob := someone(), someone()
+	ch := channel("project") + ":tasks"
+	lost, stays := harness.Subscribe{Channels: []string{ch}, Header: alice.token("", time.Minute)}, harness.Subscribe{Channels: []string{ch}, Header: bob.token("", time.Minute)}
+	out, ahead := open(t, f.url(0), lost), open(t, f.url(1), stays)
+	count(t, f, ch, 1, 2)
+	waitNumber(t, out, ch, 2)
+	must(t, f.proxies[0].Deafen())
+	disconnect(t, f, alice)
+	count(t, f, ch, 3, 20)
+	// Who comes from another replica knows more than this one has heard.
+	stays.From = waitNumber(t, ahead, ch, 20).Cursor
+	in := open(t, f.url(0), stays)
+	wantOut(t, out, "revoked", ch, 2)
+	must(t, f.proxies[0].Restore())
+	count(t, f, ch, 21, 21)
+	waitNumber(t, in, ch, 21)
+	wantNumbers(t, in.Now().Of(ch), 21, 21)
+}
+
 // What was taken back holds for a replica that starts later, and after Redis has
 // lost it, as long as a replica with the user's connections knows.
 func TestDisconnectIsRemembered(t *testing.T) {
