@@ -94,10 +94,7 @@ func (b *Bus) together(ctx context.Context, queue func(context.Context, redis.Pi
 	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
 	defer cancel()
 	begin := time.Now()
-	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		queue(ctx, p)
-		return nil
-	})
+	err := pipelined(ctx, b.client, func(p redis.Pipeliner) { queue(ctx, p) })
 	if err == nil && b.o.Hooks.RTT != nil {
 		b.o.Hooks.RTT(time.Since(begin))
 	}

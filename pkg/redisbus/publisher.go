@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/retry"
 )
 
 // PublisherOptions configure a Publisher.
@@ -65,12 +66,15 @@ type loadedScript struct {
 // newer one.
 const scriptAge = 30 * time.Second
 
-// Errors of Publish that callers may want to tell apart. Both are permanent.
+// Errors of a Publisher that callers may want to tell apart. All are permanent.
 var (
 	// ErrInvalid wraps what is wrong with a message.
 	ErrInvalid = errors.New("invalid message")
 	// ErrRefused wraps what Redis, or the gateway's code in it, answered.
-	ErrRefused = errors.New("publish refused")
+	ErrRefused = errors.New("refused")
+	// ErrDenied wraps the answer to a Publisher's own user whom Redis does not
+	// let in. The call may be a good one.
+	ErrDenied = errors.New("denied by Redis")
 )
 
 var errNotLoaded = errors.New("the gateway loads its code into Redis: is one running with this Redis and prefix?")
@@ -204,7 +208,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		}
 	}
 	cmds := make([]*redis.Cmd, len(todo))
-	_, _ = p.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	_ = pipelined(ctx, p.client, func(pipe redis.Pipeliner) {
 		for i, t := range todo {
 			m := &t.message
 			args := []any{m.Payload, "EVENTID", m.EventID}
@@ -221,7 +225,6 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 				cmds[i] = pipe.FCall(ctx, fnPublish, key, args...)
 			}
 		}
-		return nil
 	})
 	for i, t := range todo {
 		text, err := cmds[i].Text()
@@ -259,11 +262,27 @@ func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
 		p.scripting.Store(true)
 		return fmt.Errorf("%w (%w)", err, errNotLoaded), false
 	case isRefusal(err):
-		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: ")), true
+		return refused(err), true
 	case isUntrusted(err):
 		return err, true
 	}
 	return err, false
+}
+
+// refused is what a caller is told of a refusal.
+func refused(err error) error {
+	if redis.IsAuthError(err) {
+		return fmt.Errorf("%w, which does not take the user and password of its URL: %w", ErrDenied, err)
+	}
+	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
+}
+
+// failed is what a caller is told of an error on the way to a script.
+func failed(err error) error {
+	if isRefusal(err) {
+		return retry.Permanent(refused(err))
+	}
+	return permanent(err)
 }
 
 // loadScript takes a function's script's digest from where gateways keep it.
@@ -289,12 +308,12 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 		p.scripting.Store(false) // only the function can be called
 		return "", errNotLoaded
 	case err != nil:
-		return "", permanent(err)
+		return "", failed(err)
 	}
 	if s.missing {
 		text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
 		if err != nil {
-			return "", permanent(err)
+			return "", failed(err)
 		}
 		load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
 		if cluster, ok := p.client.(*redis.ClusterClient); ok {
@@ -303,7 +322,7 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 			err = p.client.ScriptLoad(ctx, text).Err()
 		}
 		if err != nil && !redis.IsPermissionError(err) {
-			return "", permanent(err)
+			return "", failed(err)
 		}
 		s.missing = false
 	}
