@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,8 @@ type Publisher struct {
 	client  redis.UniversalClient
 	keys    keys
 	timeout time.Duration
+	log     *slog.Logger // of what its callers do not get to know; may be nil
+	denied  logLimit
 
 	scripting   atomic.Bool // the script is called, in place of the function
 	unsupported atomic.Bool // this Redis has no functions, or not for us
@@ -73,7 +76,7 @@ var (
 	// ErrRefused wraps what Redis, or the gateway's code in it, answered.
 	ErrRefused = errors.New("refused")
 	// ErrDenied wraps the answer to a Publisher's own user whom Redis does not
-	// let in. The call may be a good one.
+	// let in, or who lacks a right. The call may be a good one.
 	ErrDenied = errors.New("denied by Redis")
 )
 
@@ -102,8 +105,13 @@ func NewPublisher(o PublisherOptions) (*Publisher, error) {
 }
 
 // Publisher returns a Publisher over the bus' own connections. It must not be
-// closed.
-func (b *Bus) Publisher() *Publisher { return newPublisher(b.client, b.o.Prefix) }
+// closed. That Redis denies something is the gateway's own trouble: the log is
+// told.
+func (b *Bus) Publisher() *Publisher {
+	p := newPublisher(b.client, b.o.Prefix)
+	p.log = b.log
+	return p
+}
 
 func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
 	if prefix == "" {
@@ -231,7 +239,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		if err == nil {
 			t.position, err = channels.ParsePosition(text)
 		}
-		if err, final := p.judge(err, sha != ""); final {
+		if err, final := p.judge(err, fnPublish, sha != ""); final {
 			t.err = err
 			if err != nil {
 				t.err = fmt.Errorf("publish to %q: %w", t.message.Channel, err)
@@ -243,9 +251,9 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	return again, passing
 }
 
-// judge tells what an answer means for a call, by script or by function:
+// judge tells what an answer means for a call of a function, or of its script:
 // whether it is final, or worth another attempt.
-func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
+func (p *Publisher) judge(err error, function string, byScript bool) (_ error, final bool) {
 	switch {
 	case err == nil:
 		return nil, true
@@ -262,7 +270,7 @@ func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
 		p.scripting.Store(true)
 		return fmt.Errorf("%w (%w)", err, errNotLoaded), false
 	case isRefusal(err):
-		return refused(err), true
+		return p.refused(err, function), true
 	case isUntrusted(err):
 		return err, true
 	}
@@ -270,17 +278,27 @@ func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
 }
 
 // refused is what a caller is told of a refusal.
-func refused(err error) error {
-	if redis.IsAuthError(err) {
-		return fmt.Errorf("%w, which does not take the user and password of its URL: %w", ErrDenied, err)
+func (p *Publisher) refused(err error, function string) error {
+	switch {
+	case redis.IsAuthError(err):
+		err = fmt.Errorf("%w, which does not take the user and password of its URL: %w", ErrDenied, err)
+	case isDenied(err):
+		err = fmt.Errorf("%w: %w", ErrDenied, explained(err, "call "+function))
+	default:
+		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
 	}
-	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
+	if p.log != nil {
+		if n, ok := p.denied.allow(time.Now()); ok {
+			p.log.Warn("what clients publish cannot be published", "failed", n, "error", err)
+		}
+	}
+	return err
 }
 
 // failed is what a caller is told of an error on the way to a script.
-func failed(err error) error {
+func (p *Publisher) failed(err error, function string) error {
 	if isRefusal(err) {
-		return retry.Permanent(refused(err))
+		return retry.Permanent(p.refused(err, function))
 	}
 	return permanent(err)
 }
@@ -308,12 +326,12 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 		p.scripting.Store(false) // only the function can be called
 		return "", errNotLoaded
 	case err != nil:
-		return "", failed(err)
+		return "", p.failed(err, function)
 	}
 	if s.missing {
 		text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
 		if err != nil {
-			return "", failed(err)
+			return "", p.failed(err, function)
 		}
 		load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
 		if cluster, ok := p.client.(*redis.ClusterClient); ok {
@@ -322,7 +340,7 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 			err = p.client.ScriptLoad(ctx, text).Err()
 		}
 		if err != nil && !redis.IsPermissionError(err) {
-			return "", failed(err)
+			return "", p.failed(err, function)
 		}
 		s.missing = false
 	}
