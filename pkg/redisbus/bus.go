@@ -144,7 +144,7 @@ func Open(o Options) (*Bus, error) {
 		b.client = t.client()
 	}
 	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters}
-	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
+	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions, without: &b.loader.without}
 	n := o.Links
 	if t.clustered() {
 		n = 1 // each master has its own, and this one hears little

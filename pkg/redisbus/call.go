@@ -17,6 +17,7 @@ type caller struct {
 	client    redis.UniversalClient
 	library   func() *library // the one in use
 	functions func() bool     // whether Redis has the library loaded as functions
+	without   *functionless
 }
 
 // queue adds a call to a pipeline, or runs it where c is a client.

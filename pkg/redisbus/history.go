@@ -105,7 +105,7 @@ func (b *Bus) noted(err error) error {
 	if isUnloaded(err) {
 		b.reloadNow()
 	}
-	return explained(err, "open and read channels")
+	return b.call.without.explained(err, "open and read channels")
 }
 
 // MarkLost implements channels.Broker.

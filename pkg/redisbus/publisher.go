@@ -52,8 +52,8 @@ type Publisher struct {
 	log     *slog.Logger // of what its callers do not get to know; may be nil
 	denied  logLimit
 
-	scripting   atomic.Bool // the script is called, in place of the function
-	unsupported atomic.Bool // this Redis has no functions, or not for us
+	scripting atomic.Bool   // the script is called, in place of the function
+	without   *functionless // this Redis has no functions, or not for us
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by function; taken from Redis where functions do not exist
@@ -109,7 +109,7 @@ func NewPublisher(o PublisherOptions) (*Publisher, error) {
 // told.
 func (b *Bus) Publisher() *Publisher {
 	p := newPublisher(b.client, b.o.Prefix)
-	p.log = b.log
+	p.log, p.without = b.log, &b.loader.without
 	return p
 }
 
@@ -117,7 +117,7 @@ func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, scripts: make(map[string]*loadedScript)}
+	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, without: &functionless{}, scripts: make(map[string]*loadedScript)}
 }
 
 // Close closes the connections.
@@ -256,9 +256,12 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 func (p *Publisher) judge(err error, function string, byScript bool) (_ error, final bool) {
 	switch {
 	case err == nil:
+		if !byScript {
+			p.without.because(nil)
+		}
 		return nil, true
 	case !byScript && isUnsupported(err):
-		p.unsupported.Store(true)
+		p.without.because(err)
 		p.scripting.Store(true)
 		return err, false
 	case isUnloaded(err):
@@ -266,9 +269,14 @@ func (p *Publisher) judge(err error, function string, byScript bool) (_ error, f
 		// script does the same.
 		if byScript {
 			p.forgetScripts()
+		} else {
+			p.without.callable()
 		}
 		p.scripting.Store(true)
 		return fmt.Errorf("%w (%w)", err, errNotLoaded), false
+	case byScript && isScriptDenied(err) && !p.without.is():
+		p.scripting.Store(false) // only the function can be called
+		return fmt.Errorf("functions are not loaded, and scripts are denied (%w): %w", err, errNotLoaded), false
 	case isRefusal(err):
 		return p.refused(err, function), true
 	case isUntrusted(err):
@@ -283,7 +291,10 @@ func (p *Publisher) refused(err error, function string) error {
 	case redis.IsAuthError(err):
 		err = fmt.Errorf("%w, which does not take the user and password of its URL: %w", ErrDenied, err)
 	case isDenied(err):
-		err = fmt.Errorf("%w: %w", ErrDenied, explained(err, "call "+function))
+		if isScriptDenied(err) {
+			p.scripting.Store(false) // perhaps functions are allowed by the next time
+		}
+		err = fmt.Errorf("%w: %w", ErrDenied, p.without.explained(err, "call "+function))
 	default:
 		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
 	}
@@ -320,11 +331,18 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 	sha, err = p.client.HGet(ctx, p.keys.script(), scriptFields[function].sha).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
-		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
-		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
-	case redis.IsPermissionError(err) && !p.unsupported.Load():
-		p.scripting.Store(false) // only the function can be called
-		return "", errNotLoaded
+		p.scripting.Store(p.without.is()) // perhaps the function is there by now
+		err = fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
+		if denied := p.without.denied(); denied != nil {
+			err = fmt.Errorf("functions are denied (%w), and %w", denied, err)
+		}
+		return "", err
+	case redis.IsPermissionError(err):
+		p.scripting.Store(false) // perhaps the function can be called by now
+		if !p.without.is() {
+			return "", errNotLoaded
+		}
+		return "", p.failed(p.without.beside(err), function)
 	case err != nil:
 		return "", p.failed(err, function)
 	}

@@ -290,7 +290,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 			o.settle(w, channels.Position{}, now)
 		default:
 			if failed == nil {
-				failed, again = explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
+				failed, again = r.bus.call.without.explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
 			}
 			o.held[w.channel] = again
 		}
