@@ -42,7 +42,7 @@ type Options struct {
 type Hooks struct {
 	State    func(up bool)                 // Redis came or went
 	Recorded func(first bool)              // a plain payload was recorded, by the first recorder or its stand-in
-	Rejected func(reason string)           // a plain payload was not accepted: "payload", "prefix" or "overload"
+	Rejected func(reason string)           // a plain payload was not accepted: "payload", "policy", "prefix" or "overload"
 	Roles    func(first, second int)       // of how many patterns this replica is recorder
 	RTT      func(roundTrip time.Duration) // of one call
 	// Links tells of how many subscription connections that are wanted are up.

@@ -286,7 +286,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 			r.bus.reloadNow()
 			w.due = now.Add(standIn / 4)
 		case isRefusal(err) && !isDenied(err):
-			r.reject(w.channel, "payload")
+			r.reject(w.channel, refusedAs(err))
 			o.settle(w, channels.Position{}, now)
 		default:
 			if failed == nil {
