@@ -47,7 +47,7 @@ func TestPublish(t *testing.T) {
 func TestPublishIsRefused(t *testing.T) {
 	url, calls := functions(t, func(c *server.Peer) { c.WriteError("ERR gateway: no") })
 	env := []string{"GATEWAY_REDIS_URL=" + url}
-	execute(t, env, "publish", "a", "b").wantError(t, exitFailure, "publish refused")
+	execute(t, env, "publish", "a", "b").wantError(t, exitFailure, `publish to "a": refused: no`)
 	execute(t, env, "publish", "a", "b", "--event-id", "x\ny").wantError(t, exitUsage, "event")
 	if len(*calls) != 1 {
 		t.Errorf("called %q", *calls)

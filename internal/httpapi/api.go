@@ -21,7 +21,8 @@ import (
 	"realtime-gateway/pkg/sse"
 )
 
-// Publisher publishes one event; *redisbus.Publisher is one.
+// Publisher publishes one event; *redisbus.Publisher is one. Its errors are those
+// of package redisbus. Of redisbus.ErrDenied it tells the log itself.
 type Publisher interface {
 	Publish(ctx context.Context, m redisbus.Message) (channels.Position, error)
 }

@@ -88,6 +88,8 @@ func (a *api) fail(err error, c echo.Context) {
 		a.Logger.Debug("a request failed", "path", c.Request().URL.Path, "error", undecided.cause)
 	case errors.Is(err, auth.ErrUnavailable):
 		p = temporary(auth.ErrUnavailable.Error())
+	case errors.Is(err, redisbus.ErrDenied):
+		p = temporary("events cannot be published at the moment") // the Publisher tells the log
 	case errors.Is(err, redisbus.ErrInvalid), errors.Is(err, redisbus.ErrRefused):
 		p = malformed(err.Error())
 	case errors.As(err, &routing):

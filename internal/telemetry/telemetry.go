@@ -234,7 +234,7 @@ func (t *Telemetry) Limited() func(limit.Name) {
 // Redis returns the hooks of the bus.
 func (t *Telemetry) Redis() redisbus.Hooks {
 	roles := labels("role", "first", "second")
-	reasons := labels("reason", "payload", "prefix", "overload")
+	reasons := labels("reason", "payload", "policy", "prefix", "overload")
 	states := labels("state", "up", "wanted")
 	losses := labels("reason", redisbus.LinkDeaf, redisbus.LinkBroken, redisbus.LinkMoved)
 	return redisbus.Hooks{

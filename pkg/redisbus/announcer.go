@@ -138,7 +138,7 @@ func (a *announcer) announce(ctx context.Context, due []*hint, pause func() time
 			a.bus.reloadNow()
 			a.putOff(h, standIn/4)
 		case isRefusal(err), isUnloaded(err):
-			failed = explained(err, "run "+fnAnnounce+" on streams")
+			failed = a.bus.call.without.explained(err, "run "+fnAnnounce+" on streams")
 			a.announced(h.channel, h.position)
 		default:
 			if failed == nil {

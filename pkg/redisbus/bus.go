@@ -42,7 +42,7 @@ type Options struct {
 type Hooks struct {
 	State    func(up bool)                 // Redis came or went
 	Recorded func(first bool)              // a plain payload was recorded, by the first recorder or its stand-in
-	Rejected func(reason string)           // a plain payload was not accepted: "payload", "prefix" or "overload"
+	Rejected func(reason string)           // a plain payload was not accepted: "payload", "policy", "prefix" or "overload"
 	Roles    func(first, second int)       // of how many patterns this replica is recorder
 	RTT      func(roundTrip time.Duration) // of one call
 	// Links tells of how many subscription connections that are wanted are up.
@@ -144,7 +144,7 @@ func Open(o Options) (*Bus, error) {
 		b.client = t.client()
 	}
 	b.loader = &loader{client: b.client, library: b.library, keys: b.keys, log: o.Logger, found: b.found, spare: b.spareMasters, by: identity{replica: o.Replica}, gone: b.replicaGone}
-	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions}
+	b.call = caller{client: b.client, library: b.library, functions: b.loader.functions, without: &b.loader.without}
 	n := o.Links
 	if t.clustered() {
 		n = 1 // each master has its own, and this one hears little

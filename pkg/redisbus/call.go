@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -16,6 +17,7 @@ type caller struct {
 	client    redis.UniversalClient
 	library   func() *library // the one in use
 	functions func() bool     // whether Redis has the library loaded as functions
+	without   *functionless
 }
 
 // queue adds a call to a pipeline, or runs it where c is a client.
@@ -43,6 +45,22 @@ func (c *caller) queueOnce(ctx context.Context, to redis.Pipeliner, function, ke
 	cmd.SetFirstKeyPos(3) // where a Cluster client finds the slot
 	_ = to.Process(ctx, once{cmd})
 	return cmd
+}
+
+// pipelined runs a pipeline. Its commands hold what became of them, also where
+// none was sent: go-redis does not tell them that Redis refused the connection.
+func pipelined(ctx context.Context, client redis.UniversalClient, queue func(redis.Pipeliner)) error {
+	cmds, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		queue(p)
+		return nil
+	})
+	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return err
+	}
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
+	return err
 }
 
 // isUnloaded tells whether Redis does not have the code: it was flushed, or a

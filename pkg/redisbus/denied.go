@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -25,6 +26,60 @@ func explained(err error, what string) error {
 		return err
 	}
 	return fmt.Errorf("the user of the Redis URL lacks a right needed to %s, see docs/redis-acl.md: %w", what, err)
+}
+
+// isScriptDenied tells whether the user may not call, look for or load scripts
+// at all. What a script does is another matter.
+func isScriptDenied(err error) bool {
+	return redis.IsPermissionError(err) && (strings.Contains(err.Error(), "run the 'evalsha") || strings.Contains(err.Error(), "run the 'script"))
+}
+
+// functionless remembers why functions cannot be called and scripts are, in
+// their place. Where both are denied, the scripts' error alone would name a
+// right that is not needed. Safe for concurrent use.
+type functionless struct{ cause atomic.Pointer[error] }
+
+// because notes why; nil if functions can be called.
+func (f *functionless) because(err error) {
+	switch {
+	case err != nil:
+		f.cause.Store(&err)
+	case f.cause.Load() != nil:
+		f.cause.Store(nil)
+	}
+}
+
+// callable notes that functions may be called, if not that they are loaded.
+func (f *functionless) callable() {
+	if cause := f.cause.Load(); cause != nil && strings.Contains((*cause).Error(), "run the 'fcall") {
+		f.cause.CompareAndSwap(cause, nil)
+	}
+}
+
+func (f *functionless) is() bool { return f.cause.Load() != nil }
+
+// denied returns the refusal where functions are denied, not unknown.
+func (f *functionless) denied() error {
+	if cause := f.cause.Load(); cause != nil && isDenied(*cause) {
+		return *cause
+	}
+	return nil
+}
+
+// beside adds the refusal to an error that says that scripts are denied.
+func (f *functionless) beside(err error) error {
+	if cause := f.denied(); cause != nil {
+		return fmt.Errorf("functions are denied (%w), and scripts too (%w)", cause, err)
+	}
+	return err
+}
+
+// explained is as the function, for the error of a call.
+func (f *functionless) explained(err error, what string) error {
+	if isScriptDenied(err) {
+		err = f.beside(err)
+	}
+	return explained(err, what)
 }
 
 // unanswered lists a few of the names about which the server has not answered

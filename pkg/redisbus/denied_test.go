@@ -1,10 +1,34 @@
 package redisbus
 
 import (
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// logLines is a log that tests read while it is written.
+type logLines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logLines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// with returns the lines that hold a text.
+func (l *logLines) with(part string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(strings.Split(l.text.String(), "\n"), func(line string) bool { return !strings.Contains(line, part) })
+}
+
+func (l *logLines) options(o *Options) { o.Logger = slog.New(slog.NewTextHandler(l, nil)) }
 
 // gatewayRights are more than enough on one server.
 var gatewayRights = []any{
@@ -63,4 +87,126 @@ func TestPayloadsWaitForTheRightToRecord(t *testing.T) {
 	})
 	s.do("acl", "setuser", "gateway", "+xadd")
 	wantRecorded(t, s.db, "orders", map[string]int{"x": 1}, b)
+}
+
+// What a publisher's own user may not is said with what it is for, and of the
+// gateway's own user the log is told, once for many.
+func TestPublisherWithoutARight(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.asUser(t, "gateway", append(slices.Clone(gatewayRights), "-xadd")...)
+	log := &logLines{}
+	b := startBusAt(t, "redis://gateway:secret@"+s.addr, log.options)
+	own := b.Publisher()
+	for who, p := range map[string]*Publisher{"the gateway": own, "another": openPublisher(t, "gateway:secret@"+s.addr)} {
+		for range 3 {
+			_, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"})
+			if !errors.Is(err, ErrDenied) || errors.Is(err, ErrRefused) {
+				t.Fatalf("%s: the error is %v, want ErrDenied", who, err)
+			}
+			for _, part := range []string{`publish to "orders"`, "lacks a right needed to call gateway_publish", "docs/redis-acl.md"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%s: the error is %v, want one with %s", who, err, part)
+				}
+			}
+		}
+	}
+	lines := log.with("cannot be published")
+	if len(lines) != 1 || !strings.Contains(lines[0], "level=WARN") || !strings.Contains(lines[0], "docs/redis-acl.md") {
+		t.Errorf("the log says %q", lines)
+	}
+	s.do("acl", "setuser", "gateway", "-hgetall")
+	if _, err := own.Disconnect(t.Context(), Revocation{User: "alice"}); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "call gateway_disconnect") {
+		t.Errorf("disconnect: the error is %v", err)
+	}
+}
+
+// wantTrouble waits until what is wrong with a part says all of this.
+func wantTrouble(t *testing.T, b *running, part string, says ...string) {
+	t.Helper()
+	eventually(t, part+" says "+strings.Join(says, " and "), func() bool {
+		err := b.State()[part]
+		return err != nil && !slices.ContainsFunc(says, func(s string) bool { return !strings.Contains(err.Error(), s) })
+	})
+}
+
+// Where functions are denied and scripts are too, it is the functions' right
+// that is missing, and the gateway says so. It takes it when it is given.
+func TestDeniedFunctionsAreNamedBesideDeniedScripts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		without []any
+		flush   bool
+		says    []string
+	}{
+		{"fcall", []any{"-fcall", "-evalsha"}, false, []string{"'fcall'", "'evalsha'"}},
+		{"fcall and loading scripts", []any{"-fcall", "-script|load"}, false, []string{"'fcall'", "'script|load'"}},
+		{"function|load", []any{"-function|load", "-evalsha"}, true, []string{"'function|load'", "'evalsha'"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			s.asUser(t, "gateway", gatewayRights...)
+			log := &logLines{}
+			deny := func() { s.do(append([]any{"acl", "setuser", "gateway"}, tt.without...)...) }
+			if !tt.flush {
+				deny()
+			}
+			b := beginBusAt(t, "redis://gateway:secret@"+s.addr, log.options)
+			if tt.flush {
+				b.wantState(t, true)
+				deny()
+				s.do("function", "flush")
+			}
+			says := append(tt.says, "functions are denied (", ", and scripts too (", "docs/redis-acl.md")
+			wantTrouble(t, b, "redis library", says...)
+			if b.Ready() {
+				t.Error("the gateway counts as ready")
+			}
+			if len(log.with("redis denies functions")) != 1 {
+				t.Errorf("the log has not one line about functions:\n%s", log.text.String())
+			}
+			p := b.Publisher()
+			if tt.without[1] == "-evalsha" {
+				if _, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"}); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), tt.says[0]) {
+					t.Errorf("publishing: the error is %v, want one with %s", err, tt.says[0])
+				}
+			}
+			s.do("acl", "setuser", "gateway", "+fcall", "+function|load", "+script|load")
+			eventually(t, "the gateway is ready", b.Ready)
+			if _, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A publisher that may neither call functions nor read where scripts are is told
+// of the first, too, and one that waits for functions to be loaded again is not
+// refused.
+func TestPublisherWithoutFunctions(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	startBusAt(t, "redis://"+s.addr)
+	rights := slices.DeleteFunc(slices.Clone(restricted), func(r any) bool { return r == "+fcall" || r == "+evalsha" })
+	s.asUser(t, "service", rights...)
+	p := openPublisher(t, "service:secret@"+s.addr)
+	for _, more := range [][]any{{}, {"+hget", "~gw.script"}} {
+		s.do(append([]any{"acl", "setuser", "service"}, more...)...)
+		for range 2 {
+			_, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"})
+			_, disconnectErr := p.Disconnect(t.Context(), Revocation{User: "alice"})
+			for _, err := range []error{err, disconnectErr} {
+				if !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "functions are denied (NOPERM") || !strings.Contains(err.Error(), "'fcall'") {
+					t.Errorf("with %v the error is %v, want one that names fcall", more, err)
+				}
+			}
+		}
+	}
+	s.do("acl", "setuser", "service", "+fcall")
+	s.do("function", "flush")
+	if _, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"}); err != nil {
+		t.Error(err)
+	}
 }

@@ -94,10 +94,7 @@ func (b *Bus) together(ctx context.Context, queue func(context.Context, redis.Pi
 	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
 	defer cancel()
 	begin := time.Now()
-	_, err := b.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		queue(ctx, p)
-		return nil
-	})
+	err := pipelined(ctx, b.client, func(p redis.Pipeliner) { queue(ctx, p) })
 	if err == nil && b.o.Hooks.RTT != nil {
 		b.o.Hooks.RTT(time.Since(begin))
 	}
@@ -108,7 +105,7 @@ func (b *Bus) noted(err error) error {
 	if isUnloaded(err) {
 		b.reloadNow()
 	}
-	return explained(err, "open and read channels")
+	return b.call.without.explained(err, "open and read channels")
 }
 
 // MarkLost implements channels.Broker.

@@ -136,6 +136,15 @@ func rejects(payload string, limit int) string {
 	return ""
 }
 
+// refusedAs says why gateway.lua does not record a plain payload. The library
+// that is loaded may be of a gateway with other settings.
+func refusedAs(err error) string {
+	if text := err.Error(); strings.Contains(text, "no channel policy matches") || strings.Contains(text, "has no history to record in") {
+		return "policy"
+	}
+	return "payload"
+}
+
 // reject counts a payload that is not delivered. Its publisher cannot be told,
 // so the log is, now and then.
 func (r *recorder) reject(channel, reason string) {
@@ -147,6 +156,8 @@ func (r *recorder) reject(channel, reason string) {
 		switch reason {
 		case "prefix":
 			what = "what came by PUBLISH under the name of a stream is no announcement and was ignored; publish to the bare name of the channel"
+		case "policy":
+			what = "a payload that came by PUBLISH was dropped: by the policies that are loaded in Redis, which are another gateway's, its channel has no history; give all gateways the same"
 		case "overload":
 			what = "payloads come by PUBLISH faster than they can be recorded and were dropped; publish with FCALL gateway_publish, or reliably and faster"
 		}

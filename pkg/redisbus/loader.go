@@ -26,6 +26,7 @@ type loader struct {
 	by        identity
 	gone      func(replica string) bool
 	scripting atomic.Bool
+	without   functionless
 	told      atomic.Bool
 	replaced  atomic.Pointer[string] // info of another configuration that is loaded, and the log was told
 }
@@ -44,9 +45,17 @@ func (l *loader) ensure(ctx context.Context) error {
 		l.by.stamp = now.UnixMilli()
 	}
 	err := l.eachMaster(ctx, l.ensureFunctions)
-	if isUnsupported(err) {
-		l.scripting.Store(true)
+	switch {
+	case isUnsupported(err):
+		l.without.because(err)
+		if !l.scripting.Swap(true) && isDenied(err) {
+			l.log.Warn("redis denies functions, so scripts are called in their place", "error", explained(err, "load and call functions"))
+		}
 		err = nil
+	case err == nil:
+		// Perhaps the right was given.
+		l.without.because(nil)
+		l.scripting.Store(false)
 	}
 	var away *someAwayError // of the masters; the others are served
 	if err != nil && !errors.As(err, &away) {
@@ -64,6 +73,11 @@ func (l *loader) ensure(ctx context.Context) error {
 	}
 	if err := l.ensureSource(ctx); err != nil && away == nil {
 		return err
+	}
+	if l.without.denied() != nil {
+		if err := l.eachMaster(ctx, l.checkCallable); err != nil && !errors.As(err, &away) {
+			return err
+		}
 	}
 	if away != nil {
 		return away
@@ -118,14 +132,23 @@ func (l *loader) ensureScripts(ctx context.Context, c *redis.Client) error {
 		if !l.scripting.Load() && redis.IsPermissionError(err) {
 			return nil // functions are enough
 		}
-		return explained(err, "look for its scripts")
+		return l.without.explained(err, "look for its scripts")
 	}
 	for i, source := range sources {
 		if !exists[i] {
 			if err := c.ScriptLoad(ctx, source).Err(); err != nil {
-				return explained(err, "load its scripts")
+				return l.without.explained(err, "load its scripts")
 			}
 		}
+	}
+	return nil
+}
+
+// checkCallable tells whether scripts may be called where functions may not,
+// which nothing else here shows. Without a key this one does nothing.
+func (l *loader) checkCallable(ctx context.Context, c *redis.Client) error {
+	if err := c.EvalSha(ctx, l.library().scripts[fnLast].sha, nil).Err(); isScriptDenied(err) {
+		return l.without.explained(err, "call its scripts")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"realtime-gateway/pkg/channels"
+	"realtime-gateway/pkg/retry"
 )
 
 // PublisherOptions configure a Publisher.
@@ -47,9 +49,11 @@ type Publisher struct {
 	client  redis.UniversalClient
 	keys    keys
 	timeout time.Duration
+	log     *slog.Logger // of what its callers do not get to know; may be nil
+	denied  logLimit
 
-	scripting   atomic.Bool // the script is called, in place of the function
-	unsupported atomic.Bool // this Redis has no functions, or not for us
+	scripting atomic.Bool   // the script is called, in place of the function
+	without   *functionless // this Redis has no functions, or not for us
 
 	mu      sync.Mutex
 	scripts map[string]*loadedScript // by function; taken from Redis where functions do not exist
@@ -65,12 +69,15 @@ type loadedScript struct {
 // newer one.
 const scriptAge = 30 * time.Second
 
-// Errors of Publish that callers may want to tell apart. Both are permanent.
+// Errors of a Publisher that callers may want to tell apart. All are permanent.
 var (
 	// ErrInvalid wraps what is wrong with a message.
 	ErrInvalid = errors.New("invalid message")
 	// ErrRefused wraps what Redis, or the gateway's code in it, answered.
-	ErrRefused = errors.New("publish refused")
+	ErrRefused = errors.New("refused")
+	// ErrDenied wraps the answer to a Publisher's own user whom Redis does not
+	// let in, or who lacks a right. The call may be a good one.
+	ErrDenied = errors.New("denied by Redis")
 )
 
 var errNotLoaded = errors.New("the gateway loads its code into Redis: is one running with this Redis and prefix?")
@@ -98,14 +105,19 @@ func NewPublisher(o PublisherOptions) (*Publisher, error) {
 }
 
 // Publisher returns a Publisher over the bus' own connections. It must not be
-// closed.
-func (b *Bus) Publisher() *Publisher { return newPublisher(b.client, b.o.Prefix) }
+// closed. That Redis denies something is the gateway's own trouble: the log is
+// told.
+func (b *Bus) Publisher() *Publisher {
+	p := newPublisher(b.client, b.o.Prefix)
+	p.log, p.without = b.log, &b.loader.without
+	return p
+}
 
 func newPublisher(client redis.UniversalClient, prefix string) *Publisher {
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, scripts: make(map[string]*loadedScript)}
+	return &Publisher{client: client, keys: keys{prefix}, timeout: 10 * time.Second, without: &functionless{}, scripts: make(map[string]*loadedScript)}
 }
 
 // Close closes the connections.
@@ -204,7 +216,7 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 		}
 	}
 	cmds := make([]*redis.Cmd, len(todo))
-	_, _ = p.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	_ = pipelined(ctx, p.client, func(pipe redis.Pipeliner) {
 		for i, t := range todo {
 			m := &t.message
 			args := []any{m.Payload, "EVENTID", m.EventID}
@@ -221,14 +233,13 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 				cmds[i] = pipe.FCall(ctx, fnPublish, key, args...)
 			}
 		}
-		return nil
 	})
 	for i, t := range todo {
 		text, err := cmds[i].Text()
 		if err == nil {
 			t.position, err = channels.ParsePosition(text)
 		}
-		if err, final := p.judge(err, sha != ""); final {
+		if err, final := p.judge(err, fnPublish, sha != ""); final {
 			t.err = err
 			if err != nil {
 				t.err = fmt.Errorf("publish to %q: %w", t.message.Channel, err)
@@ -240,14 +251,17 @@ func (p *Publisher) attempt(ctx context.Context, todo []*publication) (again []*
 	return again, passing
 }
 
-// judge tells what an answer means for a call, by script or by function:
+// judge tells what an answer means for a call of a function, or of its script:
 // whether it is final, or worth another attempt.
-func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
+func (p *Publisher) judge(err error, function string, byScript bool) (_ error, final bool) {
 	switch {
 	case err == nil:
+		if !byScript {
+			p.without.because(nil)
+		}
 		return nil, true
 	case !byScript && isUnsupported(err):
-		p.unsupported.Store(true)
+		p.without.because(err)
 		p.scripting.Store(true)
 		return err, false
 	case isUnloaded(err):
@@ -255,15 +269,49 @@ func (p *Publisher) judge(err error, byScript bool) (_ error, final bool) {
 		// script does the same.
 		if byScript {
 			p.forgetScripts()
+		} else {
+			p.without.callable()
 		}
 		p.scripting.Store(true)
 		return fmt.Errorf("%w (%w)", err, errNotLoaded), false
+	case byScript && isScriptDenied(err) && !p.without.is():
+		p.scripting.Store(false) // only the function can be called
+		return fmt.Errorf("functions are not loaded, and scripts are denied (%w): %w", err, errNotLoaded), false
 	case isRefusal(err):
-		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: ")), true
+		return p.refused(err, function), true
 	case isUntrusted(err):
 		return err, true
 	}
 	return err, false
+}
+
+// refused is what a caller is told of a refusal.
+func (p *Publisher) refused(err error, function string) error {
+	switch {
+	case redis.IsAuthError(err):
+		err = fmt.Errorf("%w, which does not take the user and password of its URL: %w", ErrDenied, err)
+	case isDenied(err):
+		if isScriptDenied(err) {
+			p.scripting.Store(false) // perhaps functions are allowed by the next time
+		}
+		err = fmt.Errorf("%w: %w", ErrDenied, p.without.explained(err, "call "+function))
+	default:
+		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(err.Error(), "ERR gateway: "))
+	}
+	if p.log != nil {
+		if n, ok := p.denied.allow(time.Now()); ok {
+			p.log.Warn("what clients publish cannot be published", "failed", n, "error", err)
+		}
+	}
+	return err
+}
+
+// failed is what a caller is told of an error on the way to a script.
+func (p *Publisher) failed(err error, function string) error {
+	if isRefusal(err) {
+		return retry.Permanent(p.refused(err, function))
+	}
+	return permanent(err)
 }
 
 // loadScript takes a function's script's digest from where gateways keep it.
@@ -283,18 +331,25 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 	sha, err = p.client.HGet(ctx, p.keys.script(), scriptFields[function].sha).Result()
 	switch {
 	case errors.Is(err, redis.Nil):
-		p.scripting.Store(p.unsupported.Load()) // perhaps the function is there by now
-		return "", fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
-	case redis.IsPermissionError(err) && !p.unsupported.Load():
-		p.scripting.Store(false) // only the function can be called
-		return "", errNotLoaded
+		p.scripting.Store(p.without.is()) // perhaps the function is there by now
+		err = fmt.Errorf("no gateway has put its script under %s: is one running with this Redis and prefix?", p.keys.script())
+		if denied := p.without.denied(); denied != nil {
+			err = fmt.Errorf("functions are denied (%w), and %w", denied, err)
+		}
+		return "", err
+	case redis.IsPermissionError(err):
+		p.scripting.Store(false) // perhaps the function can be called by now
+		if !p.without.is() {
+			return "", errNotLoaded
+		}
+		return "", p.failed(p.without.beside(err), function)
 	case err != nil:
-		return "", permanent(err)
+		return "", p.failed(err, function)
 	}
 	if s.missing {
 		text, err := p.client.HGet(ctx, p.keys.script(), scriptFields[function].source).Result()
 		if err != nil {
-			return "", permanent(err)
+			return "", p.failed(err, function)
 		}
 		load := func(ctx context.Context, c *redis.Client) error { return c.ScriptLoad(ctx, text).Err() }
 		if cluster, ok := p.client.(*redis.ClusterClient); ok {
@@ -303,7 +358,7 @@ func (p *Publisher) loadScript(ctx context.Context, function string) (sha string
 			err = p.client.ScriptLoad(ctx, text).Err()
 		}
 		if err != nil && !redis.IsPermissionError(err) {
-			return "", permanent(err)
+			return "", p.failed(err, function)
 		}
 		s.missing = false
 	}

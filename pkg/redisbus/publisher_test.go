@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"realtime-gateway/internal/embedded"
+	"realtime-gateway/pkg/channels"
 )
 
 // publishing is a Redis to publish to, in one of the two ways.
@@ -207,6 +208,42 @@ func TestPublishWithoutGateway(t *testing.T) {
 	p.timeout = 200 * time.Millisecond
 	if _, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"}); err == nil || !strings.Contains(err.Error(), "is one running with this Redis and prefix?") {
 		t.Errorf("error is %v, want one that says what is missing", err)
+	}
+}
+
+// Who is not let in is told so at once, and not after as many attempts as fit.
+func TestPublisherThatRedisDoesNotLetIn(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	s.asUser(t, "service", gatewayRights...)
+	s.do("acl", "setuser", "default", "resetpass", ">other")
+	for login, says := range map[string]string{"service:wrong@": "WRONGPASS", "nobody:secret@": "WRONGPASS", "": "NOAUTH"} {
+		p := openPublisher(t, login+s.addr)
+		_, err := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"})
+		_, disconnectErr := p.Disconnect(t.Context(), Revocation{User: "alice"})
+		p.scripting.Store(true)
+		_, scriptErr := p.Publish(t.Context(), Message{Channel: "orders", Payload: "x"})
+		for what, err := range map[string]error{`publish to "orders": `: err, `disconnect "alice": `: disconnectErr, "publish": scriptErr} {
+			if !errors.Is(err, ErrDenied) || errors.Is(err, ErrRefused) || !strings.HasPrefix(err.Error(), what) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("as %q the error is %v, want one with %s", login, err, says)
+			}
+		}
+	}
+}
+
+// A connection that Redis refuses is an error of each command of a pipeline.
+func TestPipelineThatIsNotSent(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	b, err := Open(Options{URL: "redis://nobody:secret@" + s.addr, Policies: testPolicies(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.client.Close()
+	for _, tail := range b.Tails(t.Context(), []channels.TailRequest{{Channel: "orders", Limit: 1}, {Channel: "orders", Limit: 1}}) {
+		if !redis.IsAuthError(tail.Err) {
+			t.Errorf("the events are %v, the error %v", tail.Events, tail.Err)
+		}
 	}
 }
 

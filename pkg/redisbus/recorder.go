@@ -246,7 +246,7 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 	cmds := make([]*redis.Cmd, len(due))
 	ctx, cancel := context.WithTimeout(ctx, 2*ioTimeout)
 	defer cancel()
-	_, _ = r.bus.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_ = pipelined(ctx, r.bus.client, func(p redis.Pipeliner) {
 		for i, w := range due {
 			last := "" // none
 			if p := o.of(w.content, time.Now()).last; !p.IsZero() {
@@ -254,7 +254,6 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 			}
 			cmds[i] = r.bus.call.queueOnce(ctx, p, fnRecord, r.bus.keys.stream(w.channel), w.payload, last, r.id)
 		}
-		return nil
 	})
 	var failed error
 	now := time.Now()
@@ -287,11 +286,11 @@ func (r *recorder) recordDue(ctx context.Context, o *occurrences, pause func() t
 			r.bus.reloadNow()
 			w.due = now.Add(standIn / 4)
 		case isRefusal(err) && !isDenied(err):
-			r.reject(w.channel, "payload")
+			r.reject(w.channel, refusedAs(err))
 			o.settle(w, channels.Position{}, now)
 		default:
 			if failed == nil {
-				failed, again = explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
+				failed, again = r.bus.call.without.explained(err, "run "+fnRecord+" on streams"), now.Add(pause())
 			}
 			o.held[w.channel] = again
 		}

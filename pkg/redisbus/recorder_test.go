@@ -2,6 +2,7 @@ package redisbus
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,6 +221,33 @@ func TestTheSamePayloadSoonAfterARestart(t *testing.T) {
 	b := startBus(t, mini)
 	client.Publish(t.Context(), "orders", "same")
 	wantRecorded(t, client, "orders", map[string]int{"same": 2}, b)
+}
+
+// Where the policies loaded in Redis are another gateway's, that is why payloads
+// are dropped, and not what is in them.
+func TestPayloadsDroppedByThePoliciesOfAnother(t *testing.T) {
+	t.Parallel()
+	for name, policies := range map[string]channels.Policies{
+		"none":       policiesOf(t, channels.Policy{Pattern: patternOf(t, "other"), HistorySize: 1}),
+		"no history": policiesOf(t, channels.Policy{Pattern: patternOf(t, "orders")}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			log := &logLines{}
+			b := startBusAt(t, "redis://"+s.addr, log.options)
+			later := time.Now().Add(time.Hour).UnixMilli()
+			s.do("function", "load", "replace", newLibrary("gw", 10, policies, announceEverywhere).functions(identity{stamp: later}))
+			s.do("publish", "orders", "x")
+			if got := <-b.rejected; got != "policy" {
+				t.Errorf("rejected because of %q", got)
+			}
+			eventually(t, "the log says so", func() bool { return len(log.with("dropped=1")) > 0 })
+			if lines := log.with("policies that are loaded"); len(lines) != 1 || !strings.Contains(lines[0], "channel=orders") || strings.Contains(lines[0], "UTF-8") {
+				t.Errorf("the log says %q", log.with("PUBLISH"))
+			}
+		})
+	}
 }
 
 // In a Cluster a record can come before its payload, elsewhere it cannot.

@@ -190,7 +190,7 @@ func (p *Publisher) Disconnect(ctx context.Context, r Revocation) (time.Time, er
 		if err == nil {
 			at, err = parseMillis(text)
 		}
-		err, final := p.judge(err, byScript)
+		err, final := p.judge(err, fnDisconnect, byScript)
 		if final && err != nil {
 			return retry.Permanent(err)
 		}

@@ -81,7 +81,7 @@ func (r *recorder) renew(ctx context.Context, leave ...any) error {
 	args := append([]any{r.bus.o.Replica, lease.Milliseconds()}, leave...)
 	answer, err := r.bus.call.queue(ctx, r.bus.client, fnJoin, r.bus.keys.replicas(), args...).StringSlice()
 	if err != nil {
-		return explained(err, "run "+fnJoin+" on the key "+r.bus.keys.replicas())
+		return r.bus.call.without.explained(err, "run "+fnJoin+" on the key "+r.bus.keys.replicas())
 	}
 	now, err := channels.ParsePosition(answer[0] + "-0")
 	if err != nil {

@@ -613,3 +613,36 @@ func TestRightsInACluster(t *testing.T) {
 		wantNoDenials(t, n.DB, "tasks")
 	}
 }
+
+// A right that the gateway lacks is no fault of who publishes.
+func TestPublishingWithoutARightOfTheGateway(t *testing.T) {
+	t.Parallel()
+	f := restricted(t, setup{replicas: 1}, "The gateway/gateway")
+	must(t, f.redis.DB.Do(t.Context(), "ACL", "SETUSER", "gateway", "-xadd").Err())
+	token := harness.Token{Sub: "service", Publish: []string{"project:**"}}.Sign()
+	for range 2 {
+		a := ask(t, http.MethodPost, of(f.url(0), aclTasks), token, "x")
+		wantProblem(t, a, 503)
+		for _, internal := range []string{"gateway_publish", "script", "ACL", "Redis URL"} {
+			if strings.Contains(a.body, internal) {
+				t.Errorf("the publisher is told of %q: %s", internal, a.body)
+			}
+		}
+	}
+	lines := 0
+	for line := range strings.Lines(f.replicas[0].Log.String()) {
+		if strings.Contains(line, "cannot be published") {
+			lines++
+			if !strings.Contains(line, "WARN") || !strings.Contains(line, "docs/redis-acl.md") {
+				t.Errorf("the log says %s", line)
+			}
+		}
+	}
+	if lines != 1 {
+		t.Errorf("the log says it %d times, want once", lines)
+	}
+	must(t, f.redis.DB.Do(t.Context(), "ACL", "SETUSER", "gateway", "+xadd").Err())
+	if a := ask(t, http.MethodPost, of(f.url(0), aclTasks), token, "x"); a.status/100 != 2 {
+		t.Errorf("with the right it is answered with %d: %s", a.status, a.body)
+	}
+}
