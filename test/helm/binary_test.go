@@ -251,12 +251,13 @@ func startGateway(t *testing.T, n node, redis string) (addr, ops string) {
 			t.Errorf("%v: %s", err, &log)
 		}
 	})
-	// The path and port of the probe itself.
-	probe := c.ReadinessProbe.HTTPGet
-	if probe.Port.StrVal != "ops" {
-		t.Fatalf("readiness is asked at %v", probe.Port)
+	// The paths of the probes themselves.
+	for _, probe := range []*corev1.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+		if probe.HTTPGet.Port.StrVal != "ops" {
+			t.Fatalf("a probe asks at %v", probe.HTTPGet.Port)
+		}
+		eventually(t, func() error { _, err := get("http://" + ops + probe.HTTPGet.Path); return err })
 	}
-	eventually(t, func() error { _, err := get("http://" + ops + probe.Path); return err })
 	return addr, ops
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/util/intstr"
+
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"sigs.k8s.io/yaml"
 )
@@ -241,21 +243,48 @@ func productLiterals(t *testing.T) map[string]bool {
 	return found
 }
 
-// Prometheus' own tool takes the rules.
-func TestRulesAreValid(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
+// promtool runs Prometheus' own tool.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("there is no promtool: Debian's package prometheus has it")
 	}
-	var rules monitoringv1.PrometheusRule
-	find(t, render(t, "testdata/values/full.yaml", "--set", "metrics.rules.disabled=null"), "PrometheusRule", "", &rules)
-	text, err := yaml.Marshal(rules.Spec)
+	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Prometheus takes all queries.
+func TestQueriesAreValid(t *testing.T) {
+	variables := strings.NewReplacer("$__rate_interval", "1m", "$job", ".*", "$instance", ".*")
+	var rules []monitoringv1.Rule
+	for where, query := range expressions(t) {
+		rules = append(rules, monitoringv1.Rule{
+			Record: "checked:query", Labels: map[string]string{"at": where}, Expr: intstr.FromString(variables.Replace(query)),
+		})
+	}
+	promtool(t, "check", "rules", "--lint=none", rulesFile(t, monitoringv1.PrometheusRuleSpec{Groups: []monitoringv1.RuleGroup{{Name: "queries", Rules: rules}}}))
+}
+
+func rulesFile(t *testing.T, spec monitoringv1.PrometheusRuleSpec) string {
+	t.Helper()
+	text, err := yaml.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(promtool, "check", "rules", values(t, string(text))).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	return values(t, string(text))
+}
+
+// Alerts fire when they should, and only then: testdata/alerts.yaml says when.
+func TestAlertsFire(t *testing.T) {
+	var rules monitoringv1.PrometheusRule
+	find(t, render(t, "testdata/values/default.yaml", "--set", "metrics.rules.enabled=true,tls.existingSecret=t,test.url=https://rt"), "PrometheusRule", "", &rules)
+	text, err := os.ReadFile("testdata/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
 	}
+	promtool(t, "test", "rules", values(t, strings.ReplaceAll(string(text), "RULES", rulesFile(t, rules.Spec))))
 }
 
 // An alert has what somebody who is woken by it needs.
