@@ -8,11 +8,16 @@
   "redisUrl" "set redis.url" "redisCaFile" "set redis.tls" "redisCertFile" "set redis.tls" "redisKeyFile" "set redis.tls"
   "jwtSecret" "set auth.jwtSecret" "jwtPublicKeyFile" "set auth.publicKey" "jwksUrl" "set auth.jwksUrl"
   "webhookUrl" "set webhook.url" "webhookSecret" "set webhook.secret"
-  "tlsCertFile" "set tls" "tlsKeyFile" "set tls" "drainTime" "set drain.seconds" -}}
+  "tlsCertFile" "set tls" "tlsKeyFile" "set tls" "drainTime" "set drain.seconds"
+  "config" "set config, configFile or existingConfigMap" -}}
 {{- range $key, $instead := $owned -}}
 {{- if hasKey $config $key -}}{{- fail (printf "config.%s: %s" $key $instead) -}}{{- end -}}
 {{- range $v.extraEnv -}}
 {{- if eq .name (printf "GATEWAY_%s" ($key | snakecase | upper)) -}}{{- fail (printf "extraEnv sets %s: %s" .name $instead) -}}{{- end -}}
+{{- end -}}
+{{- $flag := printf "--%s" (kebabcase $key) -}}
+{{- range $v.extraArgs -}}
+{{- if or (eq . $flag) (hasPrefix (printf "%s=" $flag) .) -}}{{- fail (printf "extraArgs sets %s: %s" $flag $instead) -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 
