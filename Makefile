@@ -33,7 +33,7 @@ dev: ## run the gateway with an embedded Redis and the demo page
 	go run ./cmd/gateway --dev
 
 .PHONY: test
-test: deps check unit integration vuln ## check format, vet, lint, run all tests, and look for vulnerabilities
+test: deps check unit integration chart vuln ## check format, vet, lint, run all tests, check the chart, and look for vulnerabilities
 
 .PHONY: check
 check: ## format, vet and staticcheck, no tests
@@ -53,6 +53,16 @@ unit: ## unit tests only
 .PHONY: integration
 integration: deps ## tests of the built gateway against a real Redis only
 	$(INTEGRATION)
+
+# A module of its own. The second run has the types of the oldest Kubernetes.
+.PHONY: chart
+chart: deps ## render and check the chart in helm/ with the real Helm only; builds Helm the first time
+	cd test/helm && go vet . && go run $(STATICCHECK) . && go test -count=1 . \
+		&& go test -count=1 -modfile=oldest.mod -run '^(TestManifestsAreOfTheAPI|TestLongNames)$$' .
+
+.PHONY: helm-golden
+helm-golden: ## write what the chart's tests compare with, and the table of helm/README.md, anew
+	cd test/helm && go test -count=1 -run '^(TestGolden|TestValuesTable)$$' . -update
 
 .PHONY: chaos
 chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost

@@ -83,10 +83,15 @@ func eventsURL(base string, names []string) (string, error) {
 	return u.String(), nil
 }
 
-// run streams until ctx is done, which is no error, or the gateway refuses for
-// good.
+// run follows, and tells in the end how to go on.
 func (t *tail) run(ctx context.Context) error {
 	defer t.noticeCursor()
+	return t.follow(ctx)
+}
+
+// follow streams until ctx is done, which is no error, or the gateway refuses
+// for good.
+func (t *tail) follow(ctx context.Context) error {
 	for {
 		delay, err := t.stream(ctx)
 		var refused *refusal
@@ -113,8 +118,10 @@ func (t *tail) noticeCursor() {
 	}
 }
 
+const noticePrefix = "tail: "
+
 func (t *tail) noticef(format string, args ...any) {
-	fmt.Fprintln(t.notice, "tail: "+oneLine(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(t.notice, noticePrefix+oneLine(fmt.Sprintf(format, args...)))
 }
 
 // wait returns nil after d, or ctx's error.

@@ -41,6 +41,7 @@ type tail struct {
 	silence time.Duration // before gateway.open tells a better one
 	backoff retry.Backoff
 	wait    func(context.Context, time.Duration) error
+	opened  func() // unless nil, called when a stream has begun
 }
 
 // refusal is an answer that will be the same next time.
@@ -161,6 +162,9 @@ func (t *tail) handle(ev sse.Event, watch *watchdog) (done bool, delay time.Dura
 			watch.allow(missedHeartbeats * beat)
 		}
 		t.noticef("connected, connection %s", cmp.Or(open.Connection, "unknown"))
+		if t.opened != nil {
+			t.opened()
+		}
 	case eventClose:
 		end := struct {
 			Reason    string

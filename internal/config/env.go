@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// clientVariables belong to "gateway tail"; the server does not read them and
+// clientVariables belong to "gateway tail" and "gateway ping"; the server does not read them and
 // has no reason to complain about them.
 var clientVariables = []string{ClientURLEnv, ClientTokenEnv}
 
-// Environment variables of "gateway tail", beside the settings.
+// Environment variables of "gateway tail" and "gateway ping", beside the
+// settings.
 const (
 	ClientURLEnv   = envPrefix + "URL"   // where the gateway is
 	ClientTokenEnv = envPrefix + "TOKEN" // the token to show
