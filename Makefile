@@ -10,6 +10,12 @@ BENCH_SCALE ?= 1
 BENCH_OUT   ?= docs/benchmarks
 BENCH_FLAGS ?=
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT      ?= $(shell git describe --always --abbrev=40 --exclude="*" --dirty 2>/dev/null)
+COMMIT_DATE ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+IMAGE       ?= realtime-gateway
+
+# What the linker is told, because the Dockerfile builds without git.
+LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMIT_DATE)
 
 # npm packages may bring Go files along, which are not ours.
 GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
@@ -25,21 +31,26 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/gateway
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+build: ## build bin/gateway; the same commit and Go version make the same file, bit by bit
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/gateway ./cmd/gateway
+
+.PHONY: image
+image: ## build the container image IMAGE:VERSION with Docker
+	docker build --build-arg VERSION="$(VERSION)" --build-arg COMMIT="$(COMMIT)" --build-arg COMMIT_DATE="$(COMMIT_DATE)" -t "$(IMAGE):$(VERSION)" .
 
 .PHONY: dev
 dev: ## run the gateway with an embedded Redis and the demo page
 	go run ./cmd/gateway --dev
 
 .PHONY: test
-test: deps check unit integration vuln ## check format, vet, lint, run all tests, and look for vulnerabilities
+test: deps check unit integration deploy vuln ## check format, vet, lint, run all tests, and look for vulnerabilities
 
 .PHONY: check
 check: ## format, vet and staticcheck, no tests
 	@bad="$$(gofmt -l $(GO_FILES))"; test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
 	go vet $(PACKAGES)
 	go run $(STATICCHECK) $(PACKAGES)
+	cd test/deploy && go vet ./... && go run $(STATICCHECK) ./...
 
 # Last in the run, so that nobody overlooks what could not be checked.
 .PHONY: vuln
@@ -53,6 +64,10 @@ unit: ## unit tests only
 .PHONY: integration
 integration: deps ## tests of the built gateway against a real Redis only
 	$(INTEGRATION)
+
+.PHONY: deploy
+deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose
+	cd test/deploy && go test -count=1 ./...
 
 .PHONY: chaos
 chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
