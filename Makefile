@@ -93,8 +93,8 @@ fmt: ## format the Go code
 	gofmt -w $(GO_FILES)
 
 .PHONY: deps
-deps: ## install redis-server and haproxy for the tests where that is possible
-	@missing=""; for tool in redis-server haproxy; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+deps: ## install redis-server, haproxy, nginx and prometheus for the tests where that is possible
+	@missing=""; for tool in redis-server haproxy nginx prometheus; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
