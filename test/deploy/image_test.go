@@ -1,3 +1,7 @@
+//go:build linux
+
+// The image is for Linux, and is run here.
+
 package deploy_test
 
 import (
@@ -198,4 +202,23 @@ func freeAddr(t *testing.T) string {
 	must(t, err)
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// Where there is Docker, it builds the image, and runs it with the least rights.
+func TestImageByDocker(t *testing.T) {
+	if err := exec.Command("docker", "info").Run(); err != nil {
+		t.Skip("there is no Docker; TestImage carries the Dockerfile out by itself")
+	}
+	const name, version = "realtime-gateway-test", "v1.2.3"
+	image := exec.Command("make", "image", "IMAGE="+name, "VERSION="+version, "COMMIT=0123abc", "COMMIT_DATE=2026-11-01T00:00:00Z")
+	image.Dir = repository
+	if out, err := image.CombinedOutput(); err != nil {
+		t.Fatalf("make image: %v\n%s", err, out)
+	}
+	defer func() { _ = exec.Command("docker", "image", "rm", name+":"+version).Run() }()
+	out, err := exec.Command("docker", "run", "--rm", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges",
+		name+":"+version, "version", "--json").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"version":"v1.2.3","commit":"0123abc","dirty":false,"date":"2026-11-01T00:00:00Z"`) {
+		t.Errorf("gateway version --json in the image: %v: %s", err, out)
+	}
 }
