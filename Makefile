@@ -10,6 +10,12 @@ BENCH_SCALE ?= 1
 BENCH_OUT   ?= docs/benchmarks
 BENCH_FLAGS ?=
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT      ?= $(shell git describe --always --abbrev=40 --exclude="*" --dirty 2>/dev/null)
+COMMIT_DATE ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+IMAGE       ?= realtime-gateway
+
+# What the linker is told, because the Dockerfile builds without git.
+LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMIT_DATE)
 
 # npm packages may bring Go files along, which are not ours.
 GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
@@ -25,21 +31,26 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build bin/gateway
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+build: ## build bin/gateway; the same commit and Go version make the same file, bit by bit
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "$(LDFLAGS)" -o bin/gateway ./cmd/gateway
+
+.PHONY: image
+image: ## build the container image IMAGE:VERSION with Docker
+	docker build --build-arg VERSION="$(VERSION)" --build-arg COMMIT="$(COMMIT)" --build-arg COMMIT_DATE="$(COMMIT_DATE)" -t "$(IMAGE):$(VERSION)" .
 
 .PHONY: dev
 dev: ## run the gateway with an embedded Redis and the demo page
 	go run ./cmd/gateway --dev
 
 .PHONY: test
-test: deps check unit integration chart vuln ## check format, vet, lint, run all tests, check the chart, and look for vulnerabilities
+test: deps check unit integration chart deploy vuln ## check format, vet, lint, run all tests, check chart and image, and look for vulnerabilities
 
 .PHONY: check
 check: ## format, vet and staticcheck, no tests
 	@bad="$$(gofmt -l $(GO_FILES))"; test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
 	go vet $(PACKAGES)
 	go run $(STATICCHECK) $(PACKAGES)
+	cd test/deploy && go vet ./... && go run $(STATICCHECK) ./...
 
 # Last in the run, so that nobody overlooks what could not be checked.
 .PHONY: vuln
@@ -63,6 +74,10 @@ chart: deps ## render and check the chart in helm/ with the real Helm only; buil
 .PHONY: helm-golden
 helm-golden: ## write what the chart's tests compare with, and the table of helm/README.md, anew
 	cd test/helm && go test -count=1 -run '^(TestGolden|TestValuesTable)$$' . -update
+
+.PHONY: deploy
+deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose
+	cd test/deploy && go test -count=1 ./...
 
 .PHONY: chaos
 chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
@@ -88,8 +103,8 @@ fmt: ## format the Go code
 	gofmt -w $(GO_FILES)
 
 .PHONY: deps
-deps: ## install redis-server and haproxy for the tests where that is possible
-	@missing=""; for tool in redis-server haproxy; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+deps: ## install redis-server, haproxy, nginx and prometheus for the tests where that is possible
+	@missing=""; for tool in redis-server haproxy nginx prometheus; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \

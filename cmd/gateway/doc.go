@@ -7,6 +7,7 @@
 //	gateway tail          prints the events of channels as they come
 //	gateway token         signs a token for a user
 //	gateway check-config  shows the settings that apply, or what is wrong
+//	gateway healthcheck   asks the gateway of this machine whether it lives
 //	gateway version       shows what was built
 //
 // The exit code is 0 where a command did what it was asked, also when it was

@@ -98,7 +98,8 @@ func (p *program) command() *cobra.Command {
 	loader := config.NewLoader(root.Flags())
 	root.Flags().SortFlags = false
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), loader) }
-	root.AddCommand(p.publishCommand(), p.tailCommand(), p.pingCommand(), p.tokenCommand(), p.disconnectCommand(), p.checkConfigCommand(), p.versionCommand())
+	root.AddCommand(p.publishCommand(), p.tailCommand(), p.pingCommand(), p.tokenCommand(), p.disconnectCommand(), p.checkConfigCommand(),
+		p.healthcheckCommand(), p.versionCommand())
 	return root
 }
 

@@ -169,25 +169,8 @@ func TestTokenClaims(t *testing.T) {
 	execute(t, env, "token", "--sub", "alice", "--claim", "team=a", "--claim", "team=b").wantError(t, exitUsage, `flag --claim sets "team" twice`)
 }
 
-func TestVersion(t *testing.T) {
-	line := execute(t, nil, "version").must(t)
-	if !strings.HasPrefix(line, "gateway ") || strings.Count(line, "\n") != 1 || !strings.Contains(line, " go1.") {
-		t.Errorf("version is %q", line)
-	}
-	if flag := execute(t, nil, "--version").must(t); flag != line {
-		t.Errorf("--version is %q, version is %q", flag, line)
-	}
-	var b build
-	if err := json.Unmarshal([]byte(execute(t, nil, "version", "--json").must(t)), &b); err != nil {
-		t.Fatal(err)
-	}
-	if b != readBuild() || b.Version == "" || b.Commit == "" {
-		t.Errorf("version is %+v", b)
-	}
-}
-
 func TestHelp(t *testing.T) {
-	for _, args := range []string{"--help", "help publish", "publish -h", "tail -h", "token -h", "check-config -h", "version -h"} {
+	for _, args := range []string{"--help", "help publish", "publish -h", "tail -h", "token -h", "check-config -h", "healthcheck -h", "version -h"} {
 		r := execute(t, nil, strings.Fields(args)...)
 		if !strings.Contains(r.must(t), "Usage:") || r.errOut != "" {
 			t.Errorf("%s: %q %q", args, r.out, r.errOut)

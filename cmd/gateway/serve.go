@@ -119,7 +119,11 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	cfg := g.cfg
 	var err error
-	if g.telemetry, err = telemetry.New(readBuild().Version); err != nil {
+	b := readBuild()
+	if g.telemetry, err = telemetry.New(b.Version); err != nil {
+		return err
+	}
+	if err := g.telemetry.RecordBuild(b.Version, b.Commit, b.Go); err != nil {
 		return err
 	}
 	if err := g.loadCertificate(); err != nil {

@@ -6,55 +6,74 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
-// Set by the release build: -ldflags "-X main.version=… -X main.commit=…".
+// Set by the release build, which knows what the Go command cannot see:
+// -ldflags "-X main.version=… -X main.commit=… -X main.date=…".
 var (
 	version string
-	commit  string
+	commit  string // ends in dirtyMark where what was built is not what was committed
+	date    string // of the commit, in RFC 3339
 )
+
+// dirtyMark is what git describe --dirty appends.
+const dirtyMark = "-dirty"
 
 // build is what this binary was made from.
 type build struct {
-	Version  string `json:"version"`
-	Commit   string `json:"commit"`
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	// Dirty tells that there were changes that no commit has.
+	Dirty    bool   `json:"dirty"`
+	Date     string `json:"date"` // of the commit, in RFC 3339; "unknown" where nobody said it
 	Go       string `json:"go"`
-	Platform string `json:"platform"`
+	Platform string `json:"platform"` // GOOS/GOARCH
 }
+
+const unknown = "unknown"
 
 // readBuild returns what the linker was told, and otherwise what the Go
 // command recorded.
 func readBuild() build {
-	b := build{Version: version, Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: version, Date: date, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b.Commit, b.Dirty = strings.CutSuffix(commit, dirtyMark)
 	if info, ok := debug.ReadBuildInfo(); ok {
-		b.Version = cmp.Or(b.Version, info.Main.Version)
-		b.Commit = cmp.Or(b.Commit, revision(info.Settings))
+		b.complete(info)
 	}
-	b.Version, b.Commit = cmp.Or(b.Version, "(devel)"), cmp.Or(b.Commit, "unknown")
+	b.Version, b.Commit, b.Date = cmp.Or(b.Version, "(devel)"), cmp.Or(b.Commit, unknown), cmp.Or(b.Date, unknown)
 	return b
 }
 
-func revision(settings []debug.BuildSetting) string {
-	var commit, changed string
-	for _, s := range settings {
-		switch {
-		case s.Key == "vcs.revision":
-			commit = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = "+changes"
+// complete fills in from the Go command's record. Commit, date and changes
+// belong together, so they come from there only where the linker named no
+// commit.
+func (b *build) complete(info *debug.BuildInfo) {
+	b.Version = cmp.Or(b.Version, info.Main.Version)
+	if b.Commit != "" {
+		return
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Commit = s.Value
+		case "vcs.time":
+			b.Date = s.Value
+		case "vcs.modified":
+			b.Dirty = s.Value == "true"
 		}
 	}
-	if commit == "" {
-		return ""
-	}
-	return commit + changed
 }
 
 // String is the line that "gateway version" prints.
 func (b build) String() string {
-	return fmt.Sprintf("gateway %s (commit %s, %s, %s)", b.Version, b.Commit, b.Go, b.Platform)
+	mark := ""
+	if b.Dirty {
+		mark = dirtyMark
+	}
+	return fmt.Sprintf("gateway %s (commit %s%s of %s, %s, %s)", b.Version, b.Commit, mark, b.Date, b.Go, b.Platform)
 }
 
 func (p *program) versionCommand() *cobra.Command {

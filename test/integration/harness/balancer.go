@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// Balancer is a haproxy in front of replicas. It sends newcomers to those that
-// say they are ready, at random, and leaves streams alone.
+// Balancer is a load balancer in front of replicas. That of NewBalancer sends
+// newcomers to those that say they are ready, at random, and leaves streams
+// alone.
 type Balancer struct {
 	Addr string
 	Log  *Log
@@ -44,10 +45,6 @@ listen gateway
 // NewBalancer starts it, with its files in dir, and waits until it knows
 // replicas that are ready.
 func NewBalancer(dir string, replicas ...*Gateway) (*Balancer, error) {
-	path, err := exec.LookPath("haproxy")
-	if err != nil {
-		return nil, fmt.Errorf("haproxy is missing, install it: apt-get install haproxy")
-	}
 	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
@@ -58,13 +55,35 @@ func NewBalancer(dir string, replicas ...*Gateway) (*Balancer, error) {
 		_, ops, _ := strings.Cut(g.OpsAddr, ":")
 		fmt.Fprintf(&config, "\tserver replica-%d %s port %s\n", i, g.Addr, ops)
 	}
-	file := filepath.Join(dir, "haproxy.cfg")
-	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
+	return NewHAProxy(dir, addr, config.String())
+}
+
+// NewHAProxy starts a haproxy whose configuration has it listen on addr, with
+// its files in dir, and waits until it passes requests on.
+func NewHAProxy(dir, addr, config string) (*Balancer, error) {
+	// -db keeps it one process in the foreground.
+	return startBalancer("haproxy", dir, addr, config, "-db", "-f")
+}
+
+// NewNginx is NewHAProxy for nginx.
+func NewNginx(dir, addr, config string) (*Balancer, error) {
+	// One process in the foreground, for who ends it may not ask it.
+	return startBalancer("nginx", dir, addr, config, "-p", dir, "-e", "stderr", "-g", "daemon off; master_process off;", "-c")
+}
+
+// startBalancer runs program with args and, as the last one, the file of its
+// configuration.
+func startBalancer(program, dir, addr, config string, args ...string) (*Balancer, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, fmt.Errorf("%s is missing, install it: apt-get install %[1]s", program)
+	}
+	file := filepath.Join(dir, program+".conf")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
 	b := &Balancer{Addr: addr, Log: &Log{}}
-	// -db keeps it one process in the foreground.
-	if b.proc, err = StartProcess("haproxy", path, []string{"-db", "-f", file}, nil, b.Log, b.Log); err != nil {
+	if b.proc, err = StartProcess(program, path, append(args, file), nil, b.Log, b.Log); err != nil {
 		return nil, err
 	}
 	err = Until("the balancer passes requests on", Deadline, func() error {
@@ -81,8 +100,8 @@ func NewBalancer(dir string, replicas ...*Gateway) (*Balancer, error) {
 		if err != nil {
 			return err
 		}
-		if resp.StatusCode == http.StatusServiceUnavailable {
-			err = fmt.Errorf("it has nobody to pass them to")
+		if resp.StatusCode >= http.StatusInternalServerError {
+			err = fmt.Errorf("it has nobody to pass them to: status %d", resp.StatusCode)
 		}
 		_ = resp.Body.Close()
 		return err

@@ -30,6 +30,9 @@ type Subscribe struct {
 	// ReceiveBuffer is the size of the socket's receive buffer. If zero, the
 	// system decides.
 	ReceiveBuffer int
+	// Source is the address that the connection comes from. If empty, the system
+	// decides.
+	Source string
 	// TLS is how https is spoken. If nil, as by default.
 	TLS *tls.Config
 	// HTTP2 asks for HTTP/2, which takes TLS.
@@ -68,7 +71,7 @@ func Open(base string, sub Subscribe) (*Stream, error) {
 		DisableCompression: true,
 		TLSClientConfig:    sub.TLS.Clone(),
 		ForceAttemptHTTP2:  sub.HTTP2,
-		DialContext:        (&net.Dialer{Control: receiveBuffer(sub.ReceiveBuffer)}).DialContext,
+		DialContext:        (&net.Dialer{Control: receiveBuffer(sub.ReceiveBuffer), LocalAddr: sub.localAddr()}).DialContext,
 	}}
 	// The answer has a deadline, the stream has none.
 	late := time.AfterFunc(Deadline, cancel)
@@ -125,6 +128,13 @@ func (sub Subscribe) request(ctx context.Context, base string) (*http.Request, e
 		req.Header[name] = values
 	}
 	return req, nil
+}
+
+func (sub Subscribe) localAddr() net.Addr {
+	if sub.Source == "" {
+		return nil // not a nil *net.TCPAddr, which is an address
+	}
+	return &net.TCPAddr{IP: net.ParseIP(sub.Source)}
 }
 
 func receiveBuffer(size int) func(network, address string, c syscall.RawConn) error {
