@@ -162,7 +162,10 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels, g.hub.LogBytes); err != nil {
+	if err := g.telemetry.Observe(telemetry.Sources{
+		Connections: g.streams.Connections, LoopConnections: g.streams.LoopConnections, Subscriptions: g.hub.Subscriptions,
+		Channels: g.hub.Channels, Lag: g.hub.Lag, LogBytes: g.hub.LogBytes,
+	}); err != nil {
 		return err
 	}
 	join := make([]channels.Template, len(cfg.AutoSubscribe))
@@ -179,7 +182,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,
 			PublishRatePerUser: cfg.MaxPublishRatePerUser, PublishRatePerAddress: cfg.MaxPublishRatePerAddress,
 		},
-		Limited: g.telemetry.Limited(), TrustedProxies: cfg.ProxyNetworks(),
+		Limited: g.telemetry.Limited(), Authenticated: g.telemetry.Authenticated(), TrustedProxies: cfg.ProxyNetworks(),
 	}
 	if g.webhook != nil {
 		options.Authorizer = g.webhook

@@ -54,14 +54,26 @@ func (a *admission) permit() sse.Permit {
 func (a *api) enter(ctx context.Context, claims *auth.Claims) (*admission, error) {
 	in := &admission{}
 	if err := a.Revoked.Enter(ctx, who(claims), &in.visit); err != nil {
-		return nil, revocationProblem(err)
+		return nil, a.taken(err)
 	}
 	return in, nil
 }
 
 // stillHas tells whether the right of a single request was taken back.
 func (a *api) stillHas(ctx context.Context, claims *auth.Claims, channel string) error {
-	return revocationProblem(a.Revoked.Check(ctx, who(claims), channel))
+	return a.taken(a.Revoked.Check(ctx, who(claims), channel))
+}
+
+// taken is revocationProblem, counted.
+func (a *api) taken(err error) error {
+	switch {
+	case err == nil:
+	case errors.As(err, new(*revocation.RevokedError)):
+		a.Authenticated(auth.ResultRevoked)
+	default:
+		a.Authenticated(auth.ResultUnavailable)
+	}
+	return revocationProblem(err)
 }
 
 func who(claims *auth.Claims) revocation.Who {

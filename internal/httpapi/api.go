@@ -63,6 +63,10 @@ type Options struct {
 	Limits Limits
 	// Limited is told of every refusal by a limit, if not nil. It must not block.
 	Limited func(limit.Name)
+	// Authenticated is told whom each request was found to be from, if not nil;
+	// of a token whose rights were taken back it is told twice, first that it is
+	// good. It must not block.
+	Authenticated func(auth.Result)
 	// TrustedProxies are who is believed what X-Forwarded-For says. If empty, the
 	// client's address is that of the connection.
 	TrustedProxies []netip.Prefix
@@ -98,6 +102,9 @@ func New(o Options) http.Handler {
 	}
 	if o.Limited == nil {
 		o.Limited = func(limit.Name) {}
+	}
+	if o.Authenticated == nil {
+		o.Authenticated = func(auth.Result) {}
 	}
 	a := &api{o, newLimits(o.Limits, o.Now)}
 	e := echo.New()
@@ -174,11 +181,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // identify verifies the request's token. Nobody is nil claims without error.
 func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 	if a.Open || a.Verifier == nil {
+		a.Authenticated(auth.ResultNone)
 		return nil, nil
 	}
 	token, from := auth.FromRequest(r, a.TokenCookie)
 	switch from {
 	case auth.FromNowhere:
+		a.Authenticated(auth.ResultNone)
 		return nil, nil
 	case auth.FromCookie:
 		if err := a.ownPage(r); err != nil {
@@ -191,14 +200,15 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 // verify returns whose token it is.
 func (a *api) verify(ctx context.Context, token string) (*auth.Claims, error) {
 	claims, err := a.Verifier.Verify(ctx, token)
+	// The verifier allows for clocks that differ a little. A stream would end
+	// again as soon as it began.
+	if err == nil && claims != nil && !claims.Expires.IsZero() && !a.Now().Before(claims.Expires) {
+		err = &auth.TokenError{Reason: auth.ReasonExpired}
+	}
+	a.Authenticated(auth.ResultOf(err))
 	var bad *auth.TokenError
 	if errors.As(err, &bad) {
 		return nil, problem(http.StatusUnauthorized, bad.Error())
-	}
-	// The verifier allows for clocks that differ a little. A stream would end
-	// again as soon as it began.
-	if claims != nil && !claims.Expires.IsZero() && !a.Now().Before(claims.Expires) {
-		return nil, problem(http.StatusUnauthorized, "bad token: expired")
 	}
 	return claims, err
 }

@@ -23,6 +23,7 @@ type conn struct {
 	alarm  bool // a timer has been set for its expiry
 
 	heartbeatEvents bool
+	resumed         bool // went on after a cursor
 
 	fd     int32
 	slot   uint32
@@ -193,7 +194,7 @@ func (l *loop) judge(c *conn) verdict {
 func (l *loop) start(c *conn) {
 	c.state = opened
 	if hook := l.h.o.Hooks.Opened; hook != nil {
-		hook()
+		hook(c.resumed)
 	}
 	before := c.held
 	c.held = nil
