@@ -35,6 +35,7 @@ type gateway struct {
 	cfg     *config.Config
 	allowed limits
 	log     *slog.Logger
+	level   httpapi.LogLevel
 
 	name      string // among the replicas
 	telemetry *telemetry.Telemetry
@@ -56,8 +57,8 @@ const shutdownTimeout = 5 * time.Second
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
-func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *slog.Logger) error {
-	g := &gateway{cfg: cfg, allowed: allowed, log: log}
+func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *logger) error {
+	g := &gateway{cfg: cfg, allowed: allowed, log: log.Logger, level: log}
 	// The parts outlive ctx: they end after the streams have.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -198,7 +199,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof,
+		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof,
 	}))
 	return nil
 }

@@ -19,11 +19,12 @@ type OpsOptions struct {
 	// Connections lists open connections of this replica, those of a user and of
 	// a channel where these are named; see sse.Handler.List.
 	Connections func(ctx context.Context, user, channel string, limit int) (list []sse.Info, total int, err error)
+	LogLevel    LogLevel // nil for none that could be changed
 	Pprof       bool
 }
 
 // NewOps returns the handler of the operations address: /healthz, /readyz,
-// /metrics, /v1/connections and, where asked for, /debug/pprof.
+// /metrics, /v1/connections, /loglevel and, where asked for, /debug/pprof.
 func NewOps(o OpsOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -43,6 +44,10 @@ func NewOps(o OpsOptions) http.Handler {
 	})
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, r *http.Request) { connections(w, r, o) })
+	if o.LogLevel != nil {
+		mux.HandleFunc("GET /loglevel", logLevel(o.LogLevel))
+		mux.HandleFunc("PUT /loglevel", logLevel(o.LogLevel))
+	}
 	if o.Pprof {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
