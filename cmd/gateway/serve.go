@@ -112,14 +112,20 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	if g.verifier != nil {
 		g.verifier.Wait()
 	}
-	return errors.Join(parts.wait(), g.telemetry.Shutdown(context.Background()))
+	err = parts.wait()
+	flushing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if lost := g.telemetry.Shutdown(flushing); lost != nil {
+		log.Warn("the last telemetry could not be sent", "error", lost)
+	}
+	return err
 }
 
 // wire makes the parts; nothing runs yet.
 func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	cfg := g.cfg
 	var err error
-	if g.telemetry, err = telemetry.New(readBuild().Version); err != nil {
+	if g.telemetry, err = openTelemetry(g.name, g.log); err != nil {
 		return err
 	}
 	if err := g.loadCertificate(); err != nil {
@@ -183,7 +189,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,
 			PublishRatePerUser: cfg.MaxPublishRatePerUser, PublishRatePerAddress: cfg.MaxPublishRatePerAddress,
 		},
-		Limited: g.telemetry.Limited(), Authenticated: g.telemetry.Authenticated(), TrustedProxies: cfg.ProxyNetworks(),
+		Limited: g.telemetry.Limited(), Authenticated: g.telemetry.Authenticated(), Tracer: g.telemetry.Tracer(), TrustedProxies: cfg.ProxyNetworks(),
 	}
 	if g.webhook != nil {
 		options.Authorizer = g.webhook
@@ -247,6 +253,16 @@ func loops(path string) int {
 		return 0
 	}
 	return max(1, runtime.GOMAXPROCS(0)-1)
+}
+
+// openTelemetry reads where to send what from the standard variables.
+func openTelemetry(replica string, log *slog.Logger) (*telemetry.Telemetry, error) {
+	t, err := telemetry.New(telemetry.Options{Version: readBuild().Version, Replica: replica, Logger: log})
+	var wrong *telemetry.SettingError
+	if errors.As(err, &wrong) {
+		return nil, usagef("the environment variable %v", wrong)
+	}
+	return t, err
 }
 
 // openWebhook returns nil where no webhook is configured.

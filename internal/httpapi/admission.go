@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/webhook"
@@ -117,6 +119,12 @@ func question(claims *auth.Claims, channel string, action webhook.Action) *webho
 
 // ask asks the application, and tells until when it allows something.
 func (a *api) ask(ctx context.Context, q *webhook.Question) (until time.Time, err error) {
+	if a.Tracer != nil {
+		var span trace.Span
+		ctx, span = a.Tracer.Start(ctx, "webhook question", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			keyChannel.String(q.Channel), keyAction.String(string(q.Action))))
+		defer func() { endSpan(span, err) }()
+	}
 	until, err = a.Authorizer.Ask(ctx, *q)
 	if err != nil {
 		return until, decided(err, q)

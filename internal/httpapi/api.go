@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
@@ -67,6 +68,8 @@ type Options struct {
 	// of a token whose rights were taken back it is told twice, first that it is
 	// good. It must not block.
 	Authenticated func(auth.Result)
+	// Tracer makes the spans of what clients ask for. If nil, nothing is traced.
+	Tracer trace.Tracer
 	// TrustedProxies are who is believed what X-Forwarded-For says. If empty, the
 	// client's address is that of the connection.
 	TrustedProxies []netip.Prefix
@@ -121,8 +124,8 @@ func New(o Options) http.Handler {
 	e.POST("/v1/events", a.subscribe)
 	// Channel names may hold slashes, so the rest of the path is taken apart
 	// by channelPath.
-	e.GET("/v1/channels/*", a.history)
-	e.POST("/v1/channels/*", a.publish)
+	e.GET("/v1/channels/*", a.traced("history", trace.SpanKindServer, a.history))
+	e.POST("/v1/channels/*", a.traced("publish", trace.SpanKindProducer, a.publish))
 	e.POST("/v1/session", a.openSession)
 	e.DELETE("/v1/session", a.closeSession)
 	if o.Dev != nil {
@@ -140,7 +143,7 @@ func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
 				if r == http.ErrAbortHandler {
 					panic(r)
 				}
-				a.Logger.Error("a request failed unexpectedly", "path", c.Request().URL.Path, "panic", r, "stack", stack())
+				a.Logger.ErrorContext(c.Request().Context(), "a request failed unexpectedly", "path", c.Request().URL.Path, "panic", r, "stack", stack())
 				err = problem(http.StatusInternalServerError, "the gateway failed to handle this request; its log says more")
 			}
 		}()

@@ -35,6 +35,9 @@ func (t *Telemetry) Channels() channels.Hooks {
 		Dropped:   func(r channels.DropReason, n int) { dropped.add(string(r), n) },
 		Evicted:   func(n int) { evictions.add("", n) },
 	}
+	if t.tracer != nil {
+		hooks.FanOut, hooks.Replaying = t.fanOuts.begin, replaying(t.tracer)
+	}
 	return hooks
 }
 
@@ -67,6 +70,9 @@ func (t *Telemetry) Streams() sse.Hooks {
 			bytes.add("", b)
 		},
 		Delivered: t.seconds("gateway.delivery.latency"),
+	}
+	if t.tracer != nil {
+		hooks.Sent = t.fanOuts.sent
 	}
 	return hooks
 }

@@ -79,7 +79,8 @@ func scrape(t *testing.T, o *Telemetry) map[string]*dto.MetricFamily {
 
 func newTelemetry(t *testing.T) *Telemetry {
 	t.Helper()
-	o, err := New("test")
+	environment(t)
+	o, err := New(Options{Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,8 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +15,8 @@ import (
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Telemetry holds the instruments. Safe for concurrent use.
@@ -20,25 +25,66 @@ type Telemetry struct {
 	provider *sdkmetric.MeterProvider
 	handler  http.Handler
 	meter    metric.Meter
+	traces   *sdktrace.TracerProvider // nil where nothing is traced, as are those that follow
+	tracer   trace.Tracer
+	fanOuts  *fanOuts
 }
 
-// New makes the instruments.
-func New(version string) (*Telemetry, error) {
+// Options describe the process.
+type Options struct {
+	Version string
+	Replica string       // its name, among the others
+	Logger  *slog.Logger // if nil, slog.Default()
+}
+
+// New makes the instruments. It reads the standard variables of OpenTelemetry
+// from the environment; the error is a *SettingError where one of them asks for
+// what cannot be done. Where they name a collector it starts goroutines, which
+// Shutdown ends.
+func New(o Options) (*Telemetry, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	ctx := context.Background() // of no use: nothing connects yet
+	r, err := described(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exporter, err := otelprometheus.New(otelprometheus.WithRegisterer(registry), otelprometheus.WithoutScopeInfo())
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
-	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter))
-	t := &Telemetry{
-		provider: provider,
-		handler:  promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		meter:    provider.Meter(scope, metric.WithInstrumentationVersion(version)),
+	t := &Telemetry{handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}
+	if t.traces, err = traceSender(ctx, r); err != nil {
+		return nil, err
 	}
-	t.instruments, err = newInstruments(t.meter)
-	return t, err
+	sender, err := metricSender(ctx)
+	if err != nil {
+		return nil, errors.Join(err, t.Shutdown(ctx))
+	}
+	readers := []sdkmetric.Option{sdkmetric.WithResource(r), sdkmetric.WithReader(exporter)}
+	if sender != nil {
+		readers = append(readers, sdkmetric.WithReader(sender))
+	}
+	if sender != nil || t.traces != nil {
+		complain(o.Logger)
+	}
+	t.provider = sdkmetric.NewMeterProvider(readers...)
+	t.meter = t.provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))
+	if t.traces != nil {
+		t.tracer = t.traces.Tracer(scope, trace.WithInstrumentationVersion(o.Version))
+		t.fanOuts = newFanOuts(t.tracer)
+	}
+	if t.instruments, err = newInstruments(t.meter); err != nil {
+		return nil, errors.Join(err, t.Shutdown(ctx))
+	}
+	return t, nil
 }
+
+// Tracer makes spans; nil where nothing is traced.
+func (t *Telemetry) Tracer() trace.Tracer { return t.tracer }
 
 // scope names who measures and traces.
 const scope = "realtime-gateway"
@@ -46,8 +92,25 @@ const scope = "realtime-gateway"
 // Handler serves the metrics.
 func (t *Telemetry) Handler() http.Handler { return t.handler }
 
-// Shutdown flushes and ends the metrics.
-func (t *Telemetry) Shutdown(ctx context.Context) error { return t.provider.Shutdown(ctx) }
+// Shutdown sends what has not been sent and ends all, until ctx ends. The error
+// says what was not sent.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	var metrics, traces error
+	var ends sync.WaitGroup
+	if t.provider != nil {
+		ends.Go(func() { metrics = t.provider.Shutdown(ctx) })
+	}
+	if t.traces != nil {
+		ends.Go(func() {
+			if t.fanOuts != nil {
+				t.fanOuts.close()
+			}
+			traces = t.traces.Shutdown(ctx)
+		})
+	}
+	ends.Wait()
+	return errors.Join(metrics, traces)
+}
 
 // Sources are what gauges are read from when metrics are collected. All must be
 // set and be safe for concurrent use.

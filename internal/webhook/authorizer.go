@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 )
 
@@ -147,7 +148,7 @@ func (a *Authorizer) Ask(ctx context.Context, q Question) (until time.Time, err 
 		}
 		return v.result()
 	}
-	f, err := a.joinLocked(k, q)
+	f, err := a.joinLocked(ctx, k, q)
 	a.mu.Unlock()
 	if err != nil {
 		return time.Time{}, err
@@ -183,10 +184,12 @@ func (a *Authorizer) keptLocked(k key) (verdict, bool) {
 func (a *Authorizer) join(k key, q Question) (*flight, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.joinLocked(k, q)
+	return a.joinLocked(a.ctx, k, q)
 }
 
-func (a *Authorizer) joinLocked(k key, q Question) (*flight, error) {
+// joinLocked is join. A new question belongs to the trace of ctx, which has no
+// other part in it: others may come to wait for the same.
+func (a *Authorizer) joinLocked(ctx context.Context, k key, q Question) (*flight, error) {
 	if a.closed {
 		return nil, unavailable(errClosed)
 	}
@@ -199,9 +202,9 @@ func (a *Authorizer) joinLocked(k key, q Question) (*flight, error) {
 		return nil, unavailable(errors.New("too many questions wait"))
 	}
 	f := &flight{key: k, question: q, begun: time.Now(), waiters: 1, done: make(chan struct{})}
-	limited, release := context.WithTimeout(a.ctx, patience+a.client.timeout)
-	ctx, cancel := context.WithCancelCause(limited)
-	f.ctx, f.cancel = ctx, func(cause error) {
+	limited, release := context.WithTimeout(trace.ContextWithSpanContext(a.ctx, trace.SpanContextFromContext(ctx)), patience+a.client.timeout)
+	own, cancel := context.WithCancelCause(limited)
+	f.ctx, f.cancel = own, func(cause error) {
 		cancel(cause)
 		release()
 	}
