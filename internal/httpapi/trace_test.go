@@ -2,7 +2,9 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 )
@@ -120,6 +123,34 @@ func TestSpansOfRequests(t *testing.T) {
 	if n := len(spans.Ended()) - before; n != 0 {
 		t.Errorf("%d spans", n)
 	}
+}
+
+// What failed is an error of the span, and its line of log names the span.
+func TestTheLogNamesTheSpan(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+	var log strings.Builder
+	server := serve(t, []channels.Policy{policy(t, "a", channels.AccessAuthenticated, channels.AccessAuthenticated)}, func(o *Options) {
+		o.Tracer, o.Publisher = provider.Tracer("test"), failing{}
+		o.Logger = slog.New(telemetry.LogHandler(slog.NewTextHandler(&log, nil)))
+	})
+	if status := call(t, "POST", server.URL+"/v1/channels/a/events", token(t, "alice", nil, nil), sampled, "x"); status != 503 {
+		t.Fatalf("answered %d", status)
+	}
+	server.Close() // the line is written
+	span := spans.Ended()[0]
+	if span.Status().Code != codes.Error {
+		t.Errorf("the status is %v", span.Status())
+	}
+	if want := "trace_id=" + parentTrace + " span_id=" + span.SpanContext().SpanID().String(); !strings.Contains(log.String(), want) {
+		t.Errorf("logged %s, want %s", log.String(), want)
+	}
+}
+
+type failing struct{}
+
+func (failing) Publish(context.Context, redisbus.Message) (channels.Position, error) {
+	return channels.Position{}, errors.New("away")
 }
 
 // Without a tracer the header means nothing.

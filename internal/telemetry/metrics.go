@@ -97,7 +97,7 @@ var Metrics = []Metric{
 	{Name: "gateway.bytes.out", Kind: Counter, Unit: unitBytes, Help: "Bytes written to streams."},
 	{Name: "gateway.writes", Kind: Counter, Unit: "{write}", Help: "Writes to streams; each carries all that was pending."},
 	{Name: "gateway.event.age", Kind: Histogram, Unit: unitSeconds, Help: "Age of live events, by Redis' clock, when they entered the log of this replica."},
-	{Name: "gateway.delivery.latency", Kind: Histogram, Unit: unitSeconds, Help: "Age of live events, by Redis' clock, when they had been written to a stream's socket. A sample: at most one a millisecond of each loop, of the last stream that it wrote to. Replays, and streams whose socket is full, are not in it."},
+	{Name: "gateway.delivery.latency", Kind: Histogram, Unit: unitSeconds, Help: "Age of live events, by Redis' clock, when they had been written to a stream's socket. A sample: at most one a millisecond of each loop, of the last stream that it wrote to. Replays, and streams whose socket is full, are not in it; conflated events have waited for their window."},
 	{Name: "gateway.events.conflated", Kind: Counter, Unit: "{event}", Help: "Events that were superseded by a newer one of their key before they were delivered live."},
 	{Name: "gateway.events.dropped", Kind: Counter, Unit: "{event}", Help: "Events that a subscription was not given, and got a gap for: full, because it lagged further behind than bufferSize; expired, because the event was too old.",
 		Label: "reason", Values: values(channels.DropFull, channels.DropExpired)},

@@ -273,7 +273,7 @@ func (a *Authorizer) fly(f *flight) {
 	switch {
 	case err != nil:
 		f.verdict = verdict{err: unavailable(err)}
-		result = a.failed(err, sent, took)
+		result = a.failed(f.ctx, err, sent, took)
 	default:
 		if got.allow {
 			result = ResultAllow
@@ -313,7 +313,7 @@ func (a *Authorizer) lifetime(got answer) time.Duration {
 }
 
 // failed logs a question without answer and returns how it ended.
-func (a *Authorizer) failed(err error, sent int, took time.Duration) Result {
+func (a *Authorizer) failed(ctx context.Context, err error, sent int, took time.Duration) Result {
 	var f *failure
 	if !errors.As(err, &f) {
 		f = &failure{result: ResultNetwork, text: oneLine(err.Error())}
@@ -321,7 +321,7 @@ func (a *Authorizer) failed(err error, sent int, took time.Duration) Result {
 	// An open circuit was logged when it opened.
 	if f.result != ResultAbandoned && f.result != ResultCircuit {
 		a.failures.Do(func() {
-			a.log.Warn("webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took)
+			a.log.WarnContext(ctx, "webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took)
 		})
 	}
 	return f.result

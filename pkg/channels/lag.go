@@ -35,6 +35,8 @@ func (h *Hub) Lag() (most int64, behind int) {
 func (t *topic) lagOf(from int) (most int64, behind int, more bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	used := t.log.used
+	defer func() { t.log.used = used }() // to look at a log is no use of it
 	to := min(from+lagSlice, len(t.subs))
 	for _, s := range t.subs[min(from, to):to] {
 		switch {
