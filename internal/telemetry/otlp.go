@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,13 +84,20 @@ func described(ctx context.Context, o Options) (*resource.Resource, error) {
 	return r, nil
 }
 
+// samplers are those of the specification that the SDK has. It would take another
+// name for the one that samples everything.
+var samplers = []string{
+	"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+}
+
 // metricSender returns what sends metrics, at the interval of
 // OTEL_METRIC_EXPORT_INTERVAL or once a minute; nil where they are not to be.
-func metricSender(ctx context.Context) (sdkmetric.Reader, error) {
+func metricSender(ctx context.Context, log *slog.Logger) (sdkmetric.Reader, error) {
 	on, err := exports("METRICS")
 	if err != nil || !on {
 		return nil, err
 	}
+	complain(log)
 	exporter, err := otlpmetrichttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
@@ -100,17 +108,23 @@ func metricSender(ctx context.Context) (sdkmetric.Reader, error) {
 // traceSender returns what makes spans and sends them; nil where they are not to
 // be. What is traced is for the publisher to say, unless OTEL_TRACES_SAMPLER
 // says otherwise.
-func traceSender(ctx context.Context, r *resource.Resource) (*sdktrace.TracerProvider, error) {
+func traceSender(ctx context.Context, r *resource.Resource, log *slog.Logger) (*sdktrace.TracerProvider, error) {
 	on, err := exports("TRACES")
 	if err != nil || !on {
 		return nil, err
 	}
+	const sampler = "OTEL_TRACES_SAMPLER"
+	asked := os.Getenv(sampler)
+	if asked != "" && !slices.Contains(samplers, strings.ToLower(asked)) {
+		return nil, &SettingError{sampler, fmt.Sprintf("is %.32q, allowed are %s", asked, strings.Join(samplers, ", "))}
+	}
+	complain(log)
 	exporter, err := otlptracehttp.New(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter), sdktrace.WithResource(r)}
-	if os.Getenv("OTEL_TRACES_SAMPLER") == "" {
+	if asked == "" {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
 	}
 	return sdktrace.NewTracerProvider(options...), nil

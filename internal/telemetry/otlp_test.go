@@ -114,6 +114,7 @@ func TestWrongVariables(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", `OTEL_EXPORTER_OTLP_PROTOCOL is "grpc", allowed is http/protobuf`},
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "user:secret@collector:4317", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no URL"},
 		{"OTEL_METRICS_EXPORTER", "prometheus", "OTEL_METRICS_EXPORTER asks for another exporter, allowed are otlp and none"},
+		{"OTEL_TRACES_SAMPLER", "sometimes", `OTEL_TRACES_SAMPLER is "sometimes", allowed are always_on, `},
 		{"OTEL_RESOURCE_ATTRIBUTES", "novalue", "OTEL_RESOURCE_ATTRIBUTES cannot be read"},
 	} {
 		environment(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", row.variable, row.value)
@@ -210,6 +211,33 @@ func TestFanOuts(t *testing.T) {
 	}
 	if s := byEvent["1000-3"]; s.Attributes["gateway.reached"] != "0" || !s.End.Equal(s.Begin) {
 		t.Errorf("reached nobody with %+v", s)
+	}
+}
+
+// A read of history is nobody's child, so it is traced where a sampler says so.
+func TestReplays(t *testing.T) {
+	c := collector(t)
+	environment(t, "OTEL_EXPORTER_OTLP_ENDPOINT", c.URL(), "OTEL_METRICS_EXPORTER", "none")
+	for _, sampler := range []string{"", "always_on"} {
+		t.Setenv("OTEL_TRACES_SAMPLER", sampler)
+		o, err := New(Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		replaying := o.Channels().Replaying
+		replaying("a")(5, nil)
+		replaying("b")(0, errors.New("away"))
+		if err := o.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if sampler == "" && len(c.Spans("")) > 0 {
+			t.Errorf("received %+v", c.Spans(""))
+		}
+	}
+	spans := c.Spans("")
+	if len(spans) != 2 || spans[0].Name != "replay" || spans[0].ParentID != "" || spans[0].Attributes["messaging.batch.message_count"] != "5" ||
+		spans[0].Failed || !spans[1].Failed {
+		t.Errorf("received %+v", spans)
 	}
 }
 

@@ -57,19 +57,16 @@ func New(o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	t := &Telemetry{handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}
-	if t.traces, err = traceSender(ctx, r); err != nil {
+	if t.traces, err = traceSender(ctx, r, o.Logger); err != nil {
 		return nil, err
 	}
-	sender, err := metricSender(ctx)
+	sender, err := metricSender(ctx, o.Logger)
 	if err != nil {
 		return nil, errors.Join(err, t.Shutdown(ctx))
 	}
 	readers := []sdkmetric.Option{sdkmetric.WithResource(r), sdkmetric.WithReader(exporter)}
 	if sender != nil {
 		readers = append(readers, sdkmetric.WithReader(sender))
-	}
-	if sender != nil || t.traces != nil {
-		complain(o.Logger)
 	}
 	t.provider = sdkmetric.NewMeterProvider(readers...)
 	t.meter = t.provider.Meter(scope, metric.WithInstrumentationVersion(o.Version))

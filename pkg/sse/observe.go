@@ -36,7 +36,10 @@ func (f *fetcher) tell() {
 		}
 	}
 	for i, p := range f.upto {
-		if p != f.told[i] && !f.sub.Dropped(i) {
+		if p == f.told[i] {
+			continue
+		}
+		if _, live := f.sub.Live(i); live { // else who was reached would count anew
 			f.h.o.Hooks.Sent(f.sub.Channel(i), f.told[i], p, 1)
 			f.told[i] = p
 		}
