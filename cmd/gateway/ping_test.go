@@ -50,7 +50,7 @@ func TestPingFails(t *testing.T) {
 		want        string
 	}{
 		{"refused", redis, problem(403, `{"detail":"channel a is not allowed"}`), "gateway: 403 Forbidden: channel a is not allowed\n"},
-		{"not published", refusing, stream("event: gateway.open\ndata: {}\n\n"), "publish refused"},
+		{"not published", refusing, stream("event: gateway.open\ndata: {}\n\n"), "refused"},
 		{"no stream", redis, problem(503, `{}`), "no stream was opened within 1s: reconnecting in "},
 		{"no event", redis, func(w http.ResponseWriter, r *http.Request) {
 			stream("event: gateway.open\ndata: {\"connection\":\"x1\"}\n\nevent: gateway.error\ndata: {\"channel\":\"a\"}\n\n")(w, r)

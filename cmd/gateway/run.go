@@ -114,7 +114,7 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 		return err
 	}
 	log := newLogger(cfg, p.errOut)
-	quietRedisClient(log)
+	quietRedisClient(log.Logger)
 	for _, w := range warnings {
 		log.Warn("configuration", "warning", w)
 	}
@@ -122,7 +122,7 @@ func (p *program) serve(ctx context.Context, loader *config.Loader) error {
 	if err != nil {
 		log.Warn("the container's memory limit is unknown; say it by the environment variable GOMEMLIMIT", "error", err)
 	}
-	allowed.report(log)
+	allowed.report(log.Logger)
 	err = serve(ctx, cfg, allowed, p.out, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil // it was asked to stop, and did

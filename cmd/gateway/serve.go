@@ -35,6 +35,7 @@ type gateway struct {
 	cfg     *config.Config
 	allowed limits
 	log     *slog.Logger
+	level   httpapi.LogLevel
 
 	name      string // among the replicas
 	telemetry *telemetry.Telemetry
@@ -56,8 +57,8 @@ const shutdownTimeout = 5 * time.Second
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
-func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *slog.Logger) error {
-	g := &gateway{cfg: cfg, allowed: allowed, log: log}
+func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Writer, log *logger) error {
+	g := &gateway{cfg: cfg, allowed: allowed, log: log.Logger, level: log}
 	// The parts outlive ctx: they end after the streams have.
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -112,17 +113,22 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 	err = parts.wait()
 	g.revoked.Close() // behind the parts, which ask it until they have ended
-	return errors.Join(err, g.telemetry.Shutdown(context.Background()))
+	flushing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if lost := g.telemetry.Shutdown(flushing); lost != nil {
+		log.Warn("the last telemetry could not be sent", "error", lost)
+	}
+	return err
 }
 
 // wire makes the parts; nothing runs yet.
 func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	cfg := g.cfg
 	var err error
-	b := readBuild()
-	if g.telemetry, err = telemetry.New(b.Version); err != nil {
+	if g.telemetry, err = openTelemetry(g.name, g.log); err != nil {
 		return err
 	}
+	b := readBuild()
 	if err := g.telemetry.RecordBuild(b.Version, b.Commit, b.Go); err != nil {
 		return err
 	}
@@ -167,7 +173,10 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.telemetry.Observe(g.streams.Connections, g.streams.LoopConnections, g.hub.Channels, g.hub.LogBytes); err != nil {
+	if err := g.telemetry.Observe(telemetry.Sources{
+		Connections: g.streams.Connections, LoopConnections: g.streams.LoopConnections, Subscriptions: g.hub.Subscriptions,
+		Channels: g.hub.Channels, Lag: g.hub.Lag, LogBytes: g.hub.LogBytes,
+	}); err != nil {
 		return err
 	}
 	join := make([]channels.Template, len(cfg.AutoSubscribe))
@@ -184,7 +193,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			SubscribeRatePerUser: cfg.MaxSubscribeRatePerUser, SubscribeRatePerAddress: cfg.MaxSubscribeRatePerAddress,
 			PublishRatePerUser: cfg.MaxPublishRatePerUser, PublishRatePerAddress: cfg.MaxPublishRatePerAddress,
 		},
-		Limited: g.telemetry.Limited(), TrustedProxies: cfg.ProxyNetworks(),
+		Limited: g.telemetry.Limited(), Authenticated: g.telemetry.Authenticated(), Tracer: g.telemetry.Tracer(), TrustedProxies: cfg.ProxyNetworks(),
 	}
 	if g.webhook != nil {
 		options.Authorizer = g.webhook
@@ -200,7 +209,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, Pprof: cfg.Pprof, Dev: g.dev != nil,
+		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof, Dev: g.dev != nil,
 	}))
 	return nil
 }
@@ -248,6 +257,16 @@ func loops(path string) int {
 		return 0
 	}
 	return max(1, runtime.GOMAXPROCS(0)-1)
+}
+
+// openTelemetry reads where to send what from the standard variables.
+func openTelemetry(replica string, log *slog.Logger) (*telemetry.Telemetry, error) {
+	t, err := telemetry.New(telemetry.Options{Version: readBuild().Version, Replica: replica, Logger: log})
+	var wrong *telemetry.SettingError
+	if errors.As(err, &wrong) {
+		return nil, usagef("the environment variable %v", wrong)
+	}
+	return t, err
 }
 
 // openWebhook returns nil where no webhook is configured.

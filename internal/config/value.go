@@ -122,6 +122,17 @@ var levels = []string{"debug", "info", "warn", "error"}
 
 type levelValue struct{ p *slog.Level }
 
+// LevelName is a level as log-level has it.
+func LevelName(l slog.Level) string { return levelValue{&l}.String() }
+
+// ParseLevel reads a level as log-level has it. The error says which there are.
+func ParseLevel(s string) (l slog.Level, err error) {
+	if err := (levelValue{&l}).Set(s); err != nil {
+		return l, fmt.Errorf("the log level is %.32q: %w", s, err)
+	}
+	return l, nil
+}
+
 func (v levelValue) String() string  { return strings.ToLower(v.p.String()) }
 func (v levelValue) Type() string    { return "string" }
 func (v levelValue) Allowed() string { return oneOf(levels) }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/webhook"
@@ -54,14 +56,26 @@ func (a *admission) permit() sse.Permit {
 func (a *api) enter(ctx context.Context, claims *auth.Claims) (*admission, error) {
 	in := &admission{}
 	if err := a.Revoked.Enter(ctx, who(claims), &in.visit); err != nil {
-		return nil, revocationProblem(err)
+		return nil, a.taken(err)
 	}
 	return in, nil
 }
 
 // stillHas tells whether the right of a single request was taken back.
 func (a *api) stillHas(ctx context.Context, claims *auth.Claims, channel string) error {
-	return revocationProblem(a.Revoked.Check(ctx, who(claims), channel))
+	return a.taken(a.Revoked.Check(ctx, who(claims), channel))
+}
+
+// taken is revocationProblem, counted.
+func (a *api) taken(err error) error {
+	switch {
+	case err == nil:
+	case errors.As(err, new(*revocation.RevokedError)):
+		a.Authenticated(auth.ResultRevoked)
+	default:
+		a.Authenticated(auth.ResultUnavailable)
+	}
+	return revocationProblem(err)
 }
 
 func who(claims *auth.Claims) revocation.Who {
@@ -105,6 +119,12 @@ func question(claims *auth.Claims, channel string, action webhook.Action) *webho
 
 // ask asks the application, and tells until when it allows something.
 func (a *api) ask(ctx context.Context, q *webhook.Question) (until time.Time, err error) {
+	if a.Tracer != nil {
+		var span trace.Span
+		ctx, span = a.Tracer.Start(ctx, "webhook question", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+			keyChannel.String(q.Channel), keyAction.String(string(q.Action))))
+		defer func() { endSpan(span, err) }()
+	}
 	until, err = a.Authorizer.Ask(ctx, *q)
 	if err != nil {
 		return until, decided(err, q)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
@@ -64,6 +65,12 @@ type Options struct {
 	Limits Limits
 	// Limited is told of every refusal by a limit, if not nil. It must not block.
 	Limited func(limit.Name)
+	// Authenticated is told whom each request was found to be from, if not nil;
+	// of a token whose rights were taken back it is told twice, first that it is
+	// good. It must not block.
+	Authenticated func(auth.Result)
+	// Tracer makes the spans of what clients ask for. If nil, nothing is traced.
+	Tracer trace.Tracer
 	// TrustedProxies are who is believed what X-Forwarded-For says. If empty, the
 	// client's address is that of the connection.
 	TrustedProxies []netip.Prefix
@@ -100,6 +107,9 @@ func New(o Options) http.Handler {
 	if o.Limited == nil {
 		o.Limited = func(limit.Name) {}
 	}
+	if o.Authenticated == nil {
+		o.Authenticated = func(auth.Result) {}
+	}
 	a := &api{o, newLimits(o.Limits, o.Now)}
 	e := echo.New()
 	e.IPExtractor = addressFrom(o.TrustedProxies)
@@ -115,8 +125,8 @@ func New(o Options) http.Handler {
 	e.POST("/v1/events", a.subscribe)
 	// Channel names may hold slashes, so the rest of the path is taken apart
 	// by channelPath.
-	e.GET("/v1/channels/*", a.history)
-	e.POST("/v1/channels/*", a.publish)
+	e.GET("/v1/channels/*", a.traced("history", trace.SpanKindServer, a.history))
+	e.POST("/v1/channels/*", a.traced("publish", trace.SpanKindProducer, a.publish))
 	e.POST("/v1/session", a.openSession)
 	e.DELETE("/v1/session", a.closeSession)
 	if o.Dev != nil {
@@ -134,7 +144,7 @@ func (a *api) recover(next echo.HandlerFunc) echo.HandlerFunc {
 				if r == http.ErrAbortHandler {
 					panic(r)
 				}
-				a.Logger.Error("a request failed unexpectedly", "path", c.Request().URL.Path, "panic", r, "stack", stack())
+				a.Logger.ErrorContext(c.Request().Context(), "a request failed unexpectedly", "path", c.Request().URL.Path, "panic", r, "stack", stack())
 				err = problem(http.StatusInternalServerError, "the gateway failed to handle this request; its log says more")
 			}
 		}()
@@ -188,11 +198,13 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // identify verifies the request's token. Nobody is nil claims without error.
 func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 	if a.Open || a.Verifier == nil {
+		a.Authenticated(auth.ResultNone)
 		return nil, nil
 	}
 	token, from := auth.FromRequest(r, a.TokenCookie)
 	switch from {
 	case auth.FromNowhere:
+		a.Authenticated(auth.ResultNone)
 		return nil, nil
 	case auth.FromCookie:
 		if err := a.ownPage(r); err != nil {
@@ -205,14 +217,15 @@ func (a *api) identify(r *http.Request) (*auth.Claims, error) {
 // verify returns whose token it is.
 func (a *api) verify(ctx context.Context, token string) (*auth.Claims, error) {
 	claims, err := a.Verifier.Verify(ctx, token)
+	// The verifier allows for clocks that differ a little. A stream would end
+	// again as soon as it began.
+	if err == nil && claims != nil && !claims.Expires.IsZero() && !a.Now().Before(claims.Expires) {
+		err = &auth.TokenError{Reason: auth.ReasonExpired}
+	}
+	a.Authenticated(auth.ResultOf(err))
 	var bad *auth.TokenError
 	if errors.As(err, &bad) {
 		return nil, problem(http.StatusUnauthorized, bad.Error())
-	}
-	// The verifier allows for clocks that differ a little. A stream would end
-	// again as soon as it began.
-	if claims != nil && !claims.Expires.IsZero() && !a.Now().Before(claims.Expires) {
-		return nil, problem(http.StatusUnauthorized, "bad token: expired")
 	}
 	return claims, err
 }

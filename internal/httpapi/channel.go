@@ -102,6 +102,7 @@ func (a *api) history(c echo.Context) error {
 	if err := a.stillHas(r.Context(), claims, channel); err != nil {
 		return err
 	}
+	describe(ctx, keyChannel.String(channel), keyCount.Int(len(page.Entries)))
 	answer := historyAnswer{
 		Channel: channel, Events: []json.RawMessage{}, Gaps: []sse.Gap{},
 		Cursor: sse.NewCursor(channel, page.Last), More: page.More,
@@ -162,7 +163,7 @@ func (a *api) publish(c echo.Context) error {
 	if err != nil {
 		return malformed("the body could not be read")
 	}
-	m := redisbus.Message{Channel: channel, Payload: string(body), EventID: q.Get("eventId"), Type: q.Get("type")}
+	m := redisbus.Message{Channel: channel, Payload: carrying(r.Context(), string(body), a.MaxPayload), EventID: q.Get("eventId"), Type: q.Get("type")}
 	if text := q.Get("ttl"); text != "" {
 		ms, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || ms < 1 || ms > channels.MaxDuration.Milliseconds() {
@@ -174,6 +175,7 @@ func (a *api) publish(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	describe(r.Context(), keyChannel.String(channel), keyPosition.String(position.String()))
 	return answerJSON(c, map[string]string{"channel": channel, "position": position.String()})
 }
 

@@ -20,6 +20,7 @@ type OpsOptions struct {
 	// Connections lists open connections of this replica, those of a user and of
 	// a channel where these are named; see sse.Handler.List.
 	Connections func(ctx context.Context, user, channel string, limit int) (list []sse.Info, total int, err error)
+	LogLevel    LogLevel // nil for none that could be changed
 	Pprof       bool
 	// Dev has it answer by the names of loopback only: else a site could point a
 	// name of its own there, and its pages would read the answers.
@@ -27,7 +28,7 @@ type OpsOptions struct {
 }
 
 // NewOps returns the handler of the operations address: /healthz, /readyz,
-// /metrics, /v1/connections and, where asked for, /debug/pprof.
+// /metrics, /v1/connections, /loglevel and, where asked for, /debug/pprof.
 func NewOps(o OpsOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -47,6 +48,10 @@ func NewOps(o OpsOptions) http.Handler {
 	})
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, r *http.Request) { connections(w, r, o) })
+	if o.LogLevel != nil {
+		mux.HandleFunc("GET /loglevel", logLevel(o.LogLevel))
+		mux.HandleFunc("PUT /loglevel", logLevel(o.LogLevel))
+	}
 	if o.Pprof {
 		// Without pprof.Cmdline: flags may hold secrets, and no tool needs it.
 		mux.HandleFunc("/debug/pprof/", pprof.Index)

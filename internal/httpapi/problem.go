@@ -85,7 +85,7 @@ func (a *api) fail(err error, c echo.Context) {
 		p = over.problem()
 	case errors.As(err, &undecided):
 		p = temporary(undecided.detail)
-		a.Logger.Debug("a request failed", "path", c.Request().URL.Path, "error", undecided.cause)
+		a.Logger.DebugContext(c.Request().Context(), "a request failed", "path", c.Request().URL.Path, "error", undecided.cause)
 	case errors.Is(err, auth.ErrUnavailable):
 		p = temporary(auth.ErrUnavailable.Error())
 	case errors.Is(err, redisbus.ErrDenied):
@@ -100,7 +100,7 @@ func (a *api) fail(err error, c echo.Context) {
 	default:
 		p = temporary("Redis cannot be reached, or could not do this, at the moment")
 		if c.Request().Context().Err() == nil { // else the client has left
-			a.Logger.Warn("a request failed", "path", c.Request().URL.Path, "error", err)
+			a.Logger.WarnContext(c.Request().Context(), "a request failed", "path", c.Request().URL.Path, "error", err)
 		}
 	}
 	h := c.Response().Header()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+	"go.opentelemetry.io/otel/trace"
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
@@ -31,7 +32,7 @@ func (a *api) subscribe(c echo.Context) error {
 		a.refuseStream(c, over)
 		return nil
 	case errors.Is(err, auth.ErrUnavailable), errors.As(err, new(*away)):
-		a.Logger.Debug("a stream is refused for now", "error", err)
+		a.Logger.DebugContext(c.Request().Context(), "a stream is refused for now", "error", err)
 		a.takeOver(c)
 		a.Streams.Refuse(c.Response().Writer, sse.CloseUnavailable)
 		return nil
@@ -41,35 +42,54 @@ func (a *api) subscribe(c echo.Context) error {
 
 // connect checks what a client asks for, and serves it. The error is a *limited
 // where the client has as much as it may.
-func (a *api) connect(c echo.Context, p *params) (err error) {
-	if err := a.allowAddress(c, &a.limits.subscribe); err != nil {
+func (a *api) connect(c echo.Context, p *params) error {
+	session, err := a.begin(c, p)
+	if err != nil {
 		return err
+	}
+	if p.poll {
+		return a.poll(c, session)
+	}
+	a.takeOver(c)
+	return a.Streams.Stream(c.Response().Writer, c.Request(), session)
+}
+
+// begin finds out what a connection may have. Its span ends here: one that lasts
+// as long as a stream would say nothing until it is over. The request goes on
+// without it, for it would be kept as long.
+func (a *api) begin(c echo.Context, p *params) (session sse.Session, err error) {
+	before := c.Request()
+	end := a.span(c, "connect", trace.SpanKindServer)
+	defer func() {
+		if end(err); err == nil {
+			c.SetRequest(before)
+		}
+	}()
+	if err := a.allowAddress(c, &a.limits.subscribe); err != nil {
+		return session, err
 	}
 	claims, err := a.identify(c.Request())
 	if err != nil {
-		return err
+		return session, err
 	}
 	if err := a.allowUser(c, claims, &a.limits.subscribe); err != nil {
-		return err
+		return session, err
 	}
 	in, err := a.enter(c.Request().Context(), claims)
 	if err != nil {
-		return err
+		return session, err
 	}
-	session, err := a.session(c.Request().Context(), p, claims, in)
+	session, err = a.session(c.Request().Context(), p, claims, in)
 	if err == nil {
 		in.slots, err = a.admit(c, claims)
 	}
 	if err != nil {
 		in.Release()
-		return err
+		return session, err
 	}
-	// From here on it is the streams'.
-	if session.Permit = in.permit(); p.poll {
-		return a.poll(c, session)
-	}
-	a.takeOver(c)
-	return a.Streams.Stream(c.Response().Writer, c.Request(), session)
+	describe(c.Request().Context(), keyChannels.Int(len(session.Requests)))
+	session.Permit = in.permit() // from here on it is the streams'
+	return session, nil
 }
 
 func (a *api) poll(c echo.Context, session sse.Session) error {

@@ -11,7 +11,7 @@ import (
 // what this replica was built from. To be called once, so that there is one
 // value of each label. The error is that of OpenTelemetry about the instrument.
 func (t *Telemetry) RecordBuild(version, commit, goVersion string) error {
-	info, err := t.meter.Int64Gauge("gateway.build.info", metric.WithDescription("What this replica was built from; always 1."))
+	info, err := t.meter.Int64Gauge("gateway.build.info", metric.WithDescription(find("gateway.build.info").Help))
 	if err != nil {
 		return fmt.Errorf("telemetry: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestRecordBuild(t *testing.T) {
-	telemetry, err := New("v1.2.3")
+	telemetry, err := New(Options{Version: "v1.2.3"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 )
 
@@ -147,7 +148,7 @@ func (a *Authorizer) Ask(ctx context.Context, q Question) (until time.Time, err 
 		}
 		return v.result()
 	}
-	f, err := a.joinLocked(k, q, false)
+	f, err := a.joinLocked(ctx, k, q, false)
 	a.mu.Unlock()
 	if err != nil {
 		return time.Time{}, err
@@ -185,7 +186,7 @@ func (a *Authorizer) keptLocked(k key) (verdict, bool) {
 func (a *Authorizer) renew(k key, q Question) (*flight, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f, err := a.joinLocked(k, q, true)
+	f, err := a.joinLocked(a.ctx, k, q, true)
 	if err == nil && f.place != nil {
 		a.waiting.MoveToFront(f.place)
 	}
@@ -193,8 +194,10 @@ func (a *Authorizer) renew(k key, q Question) (*flight, error) {
 }
 
 // joinLocked makes the caller one who waits for a fresh answer to q, and must
-// leave. What is urgent waits also where too many do.
-func (a *Authorizer) joinLocked(k key, q Question, urgent bool) (*flight, error) {
+// leave. What is urgent waits also where too many do. A new question belongs to
+// the trace of ctx, which has no other part in it: others may come to wait for
+// the same.
+func (a *Authorizer) joinLocked(ctx context.Context, k key, q Question, urgent bool) (*flight, error) {
 	if a.closed {
 		return nil, unavailable(errClosed)
 	}
@@ -207,9 +210,9 @@ func (a *Authorizer) joinLocked(k key, q Question, urgent bool) (*flight, error)
 		return nil, unavailable(errors.New("too many questions wait"))
 	}
 	f := &flight{key: k, question: q, begun: time.Now(), waiters: 1, done: make(chan struct{})}
-	limited, release := context.WithTimeout(a.ctx, patience+a.client.timeout)
-	ctx, cancel := context.WithCancelCause(limited)
-	f.ctx, f.cancel = ctx, func(cause error) {
+	limited, release := context.WithTimeout(trace.ContextWithSpanContext(a.ctx, trace.SpanContextFromContext(ctx)), patience+a.client.timeout)
+	own, cancel := context.WithCancelCause(limited)
+	f.ctx, f.cancel = own, func(cause error) {
 		cancel(cause)
 		release()
 	}
@@ -278,7 +281,7 @@ func (a *Authorizer) fly(f *flight) {
 	switch {
 	case err != nil:
 		f.verdict = verdict{err: unavailable(err)}
-		result = a.failed(err, sent, took)
+		result = a.failed(f.ctx, err, sent, took)
 	default:
 		if got.allow {
 			result = ResultAllow
@@ -318,7 +321,7 @@ func (a *Authorizer) lifetime(got answer) time.Duration {
 }
 
 // failed logs a question without answer and returns how it ended.
-func (a *Authorizer) failed(err error, sent int, took time.Duration) Result {
+func (a *Authorizer) failed(ctx context.Context, err error, sent int, took time.Duration) Result {
 	var f *failure
 	if !errors.As(err, &f) {
 		f = &failure{result: ResultNetwork, text: oneLine(err.Error())}
@@ -326,7 +329,7 @@ func (a *Authorizer) failed(err error, sent int, took time.Duration) Result {
 	// An open circuit was logged when it opened.
 	if f.result != ResultAbandoned && f.result != ResultCircuit {
 		a.failures.Do(func() {
-			a.log.Warn("webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took.String())
+			a.log.WarnContext(ctx, "webhook did not answer a question", "url", a.client.shown, "result", string(f.result), "error", f.text, "attempts", sent, "took", took.String())
 		})
 	}
 	return f.result

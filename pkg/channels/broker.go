@@ -95,7 +95,25 @@ type Hooks struct {
 	Read      func(source ReplaySource)        // one page of a replay was served
 	Lag       func(sincePublish time.Duration) // age of a live event when it entered the log
 	Evicted   func(events int)                 // logs were shortened by so many events for Options.LogBytes
+	// Dropped says that so many events will not be given to one subscriber.
+	Dropped func(reason DropReason, events int)
+	// FanOut says that a live event is about to be given to the channel's
+	// subscriptions, of which there are so many. No event follows it on the
+	// channel until it returns.
+	FanOut func(channel string, e *Event, subscriptions int)
+	// Replaying says that a page of a channel's history is read for subscribers.
+	// What it returns is told of the end.
+	Replaying func(channel string) (done func(events int, err error))
 }
+
+// DropReason says why an event is not given to a subscriber.
+type DropReason string
+
+// The reasons to drop events, a closed set.
+const (
+	DropFull    DropReason = "full"    // the connection lagged further behind than bufferSize
+	DropExpired DropReason = "expired" // the event was too old
+)
 
 // ReplaySource says where a replay was served from.
 type ReplaySource string

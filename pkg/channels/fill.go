@@ -137,6 +137,9 @@ func (f *fill) read(events []Event) (all bool) {
 		t.push(e)
 		t.lag(e)
 	}
+	for i := range events {
+		t.fanOut(&events[i])
+	}
 	if len(events) > 0 {
 		t.wakers.wake()
 	}
@@ -245,6 +248,7 @@ func (t *topic) join(covered int) bool {
 		switch {
 		case e.Prev == t.log.end && t.log.end.Less(e.Position):
 			t.push(t.entry(e))
+			t.fanOut(e)
 		case i < covered, !t.log.end.Less(e.Position) && t.holds(e):
 		default:
 			t.pending = t.pending[i:]

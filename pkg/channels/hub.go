@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,6 +53,8 @@ type Hub struct {
 	work  workers // read pages
 	fills filler  // bring logs up to date
 	logs  budget  // bounds the logs
+
+	subscribed atomic.Int64 // subscriptions
 
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -205,10 +208,12 @@ func (h *Hub) add(s *subscription, w Waker, r Request, p *Policy) {
 	}
 	t.subs = append(t.subs, s)
 	t.wakers.add(s.group)
+	h.subscribed.Add(1)
 }
 
 func (h *Hub) release(s *subscription) {
 	t := s.topic
+	h.subscribed.Add(-1)
 	t.mu.Lock()
 	last := len(t.subs) - 1
 	t.subs[s.at] = t.subs[last]

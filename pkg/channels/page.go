@@ -83,12 +83,19 @@ func (t *topic) read(ctx context.Context, p *page) {
 
 	var events []Event
 	var err error
+	var done func(int, error)
+	if h := t.hub.hooks.Replaying; h != nil {
+		done = h(t.channel)
+	}
 	if p.key.warm {
 		events, err = t.hub.broker.Newest(ctx, t.channel, p.limit)
 	} else if p.key.tail > 0 {
 		events, err = t.hub.broker.Newest(ctx, t.channel, p.key.tail)
 	} else {
 		events, err = t.hub.broker.Read(ctx, t.channel, p.key.after, p.limit)
+	}
+	if done != nil {
+		done(len(events), err)
 	}
 
 	t.mu.Lock()

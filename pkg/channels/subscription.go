@@ -324,6 +324,7 @@ func (s *subscription) drop(index int64) {
 	seq := t.log.seqBefore(index)
 	if seq > s.seq {
 		s.addGap(Gap{Channel: t.channel, Reason: GapDropped, From: s.pos, To: to, Count: seq - s.seq})
+		t.hub.dropped(DropFull, int(seq-s.seq))
 	}
 	s.index, s.pos, s.seq = index, highest(s.pos, to), seq
 }
@@ -381,6 +382,7 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		s.addGap(gap)
 	case e.expired(now):
 		s.addGap(Gap{Channel: s.topic.channel, Reason: GapExpired, From: s.pos, To: e.Position, Count: 1})
+		s.topic.hub.dropped(DropExpired, 1)
 	default:
 		if s.skipped {
 			s.addGap(Gap{Channel: s.topic.channel, Reason: GapLost, From: s.pos, To: e.Position.before()})

@@ -150,6 +150,7 @@ func (t *topic) accept(e *Event, soon *kicks) {
 	entry := t.entry(e)
 	t.push(entry)
 	t.lag(entry)
+	t.fanOut(e)
 	if !t.holding() {
 		for i := range t.wakers.list {
 			soon.wake(t.wakers.list[i].waker)
@@ -161,6 +162,13 @@ func (t *topic) accept(e *Event, soon *kicks) {
 func (t *topic) lag(e *Entry) {
 	if h := t.hub.hooks; h.Lag != nil && e.Gap == nil {
 		h.Lag(t.hub.now().Sub(e.Position.Time()))
+	}
+}
+
+// fanOut tells of an event for those who follow the log, before they are woken.
+func (t *topic) fanOut(e *Event) {
+	if h := t.hub.hooks.FanOut; h != nil && !e.Foreign && e.Lost == nil {
+		h(t.channel, e, len(t.subs))
 	}
 }
 

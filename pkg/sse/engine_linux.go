@@ -72,6 +72,7 @@ func (e *engine) stream(w http.ResponseWriter, r *http.Request, session *Session
 	l := e.loops[int(e.turn.Add(1))%len(e.loops)]
 	c := &conn{
 		loop: l, holder: session.Holder, opened: h.o.Now().UnixMilli(), heartbeatEvents: session.HeartbeatEvents,
+		resumed: session.resumes(),
 	}
 	_, _ = rand.Read(c.id[:]) // never fails
 	if c.feeds = c.single[:]; len(session.Requests) != 1 {
@@ -164,9 +165,11 @@ type feed struct {
 
 	// Owned by the loop.
 	members []member
-	next    int  // the member whose turn it is
-	left    int  // how many have not had theirs since the last wake
-	active  bool // is in loop.active
+	next    int               // the member whose turn it is
+	left    int               // how many have not had theirs since the last wake
+	active  bool              // is in loop.active
+	given   member            // that was last given events
+	told    channels.Position // up to which Hooks.Sent was called
 }
 
 type member struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	mathrand "math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,11 +47,23 @@ type Options struct {
 
 // Hooks are optional observers; nil fields are skipped. They must not block.
 type Hooks struct {
-	Opened  func()                                  // a stream began
+	Opened  func(resumed bool)                      // a stream began, anew or after a cursor
 	Closed  func(reason string, open time.Duration) // it ended: a CloseReason, or "client" or "write"
 	Refused func(reason CloseReason)                // a stream was refused for now
 	Wrote   func(writes, events, bytes int)         // so much went out
+	// Delivered tells how old, by the hub's clock, a live event was when it had
+	// been written to a connection. It is a sample: see sampleInterval.
+	Delivered func(age time.Duration)
+	// Sent says that so many connections have been written what a channel has
+	// behind one position, zero for any, up to another. It is called for each
+	// event and connection, or by a loop for all of its connections at once, so
+	// it must be as quick as a look.
+	Sent func(channel string, after, upto channels.Position, connections int)
 }
+
+// sampleInterval is how long after a sample of Hooks.Delivered the next one
+// comes at the earliest: of a loop, or of all streams with a goroutine.
+const sampleInterval = time.Millisecond
 
 // Session is what the caller has decided about one connection: who it is, and
 // what it may read.
@@ -68,6 +81,11 @@ type Session struct {
 // Permit is what a connection has of something limited. Release must not block.
 type Permit interface{ Release() }
 
+// resumes tells whether the connection goes on after a cursor in any channel.
+func (s *Session) resumes() bool {
+	return slices.ContainsFunc(s.Requests, func(r channels.Request) bool { return r.Start.Resume != nil || r.Start.Unreadable })
+}
+
 // release gives the permit back, unless there is none or it has been handed on.
 func (s *Session) release() {
 	if s.Permit != nil {
@@ -81,6 +99,8 @@ func (s *Session) release() {
 type Handler struct {
 	o      Options
 	engine *engine // nil without loops
+
+	sampled atomic.Int64 // when a stream with a goroutine last told its delay, in Unix nanoseconds
 
 	mu       sync.Mutex
 	draining bool
@@ -191,9 +211,9 @@ func LimitRetry() time.Duration {
 	return 5*time.Second + mathrand.N(10*time.Second)
 }
 
-// age is how long a stream may last, of those that begin together each another
+// lifespan is how long a stream may last, of those that begin together each another
 // time: share is from 0 to 1.
-func (h *Handler) age(share float64) time.Duration {
+func (h *Handler) lifespan(share float64) time.Duration {
 	d := h.o.MaxAge
 	return d*4/5 + time.Duration(share*float64(d*2/5))
 }

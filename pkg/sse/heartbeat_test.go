@@ -92,8 +92,8 @@ func TestPathEndsOfAge(t *testing.T) {
 func TestAgesAreSpread(t *testing.T) {
 	h := &Handler{o: Options{MaxAge: 30 * time.Minute}}
 	for share, want := range map[float64]time.Duration{0: 24 * time.Minute, 0.5: 30 * time.Minute, 1: 36 * time.Minute} {
-		if got := h.age(share); got != want {
-			t.Errorf("age(%v) is %v, want %v", share, got, want)
+		if got := h.lifespan(share); got != want {
+			t.Errorf("lifespan(%v) is %v, want %v", share, got, want)
 		}
 	}
 }

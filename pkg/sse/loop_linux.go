@@ -43,6 +43,7 @@ type loop struct {
 	clock  int64     // milliseconds since begun
 	now    time.Time // by which events age
 	wall   int64     // Unix milliseconds
+	sample int64     // when Hooks.Delivered was last called, by clock
 
 	kickedFeeds             []*feed
 	scratch                 []byte
@@ -328,6 +329,7 @@ func (in *inbox) emptied() inbox {
 // sweep gives so many members of the woken feeds their turn, the feeds in
 // rotation.
 func (l *loop) sweep(todo int) {
+	var last member // that was given events
 	for todo > 0 && len(l.active) > 0 {
 		f := l.active[0]
 		l.active = l.active[1:]
@@ -340,7 +342,13 @@ func (l *loop) sweep(todo int) {
 			}
 			m := f.members[f.next]
 			f.next++
-			l.serve(m.conn, int(m.channel))
+			events := l.events
+			if l.serve(m.conn, int(m.channel)); l.events > events {
+				f.given, last = m, m
+			}
+		}
+		if f.left == 0 {
+			l.sent(f)
 		}
 		if f.active = f.left > 0; f.active {
 			l.active = append(l.active, f)
@@ -348,6 +356,9 @@ func (l *loop) sweep(todo int) {
 	}
 	if len(l.active) == 0 {
 		l.active = nil
+	}
+	if last.conn != nil {
+		l.delivered(last)
 	}
 }
 

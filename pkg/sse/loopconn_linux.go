@@ -25,6 +25,7 @@ type conn struct {
 	alarm  bool // a timer has been set for its expiry
 
 	heartbeatEvents bool
+	resumed         bool // went on after a cursor
 
 	fd     int32
 	slot   uint32
@@ -195,7 +196,7 @@ func (l *loop) judge(c *conn) verdict {
 func (l *loop) start(c *conn) {
 	c.state = opened
 	if hook := l.h.o.Hooks.Opened; hook != nil {
-		hook()
+		hook(c.resumed)
 	}
 	before := c.held
 	c.held = nil
@@ -451,7 +452,7 @@ func (l *loop) setAlarm(c *conn) {
 // lifetime is how many milliseconds a connection lasts. It follows from its
 // name, so that nothing has to be kept for it.
 func (l *loop) lifetime(c *conn) int64 {
-	return l.h.age(float64(binary.BigEndian.Uint16(c.id[:])) / math.MaxUint16).Milliseconds()
+	return l.h.lifespan(float64(binary.BigEndian.Uint16(c.id[:])) / math.MaxUint16).Milliseconds()
 }
 
 // patience is how many milliseconds a connection is left in silence: each has

@@ -57,7 +57,7 @@ func (h *Handler) Stream(w http.ResponseWriter, r *http.Request, session Session
 		return nil
 	}
 	if h.o.Hooks.Opened != nil {
-		h.o.Hooks.Opened()
+		h.o.Hooks.Opened(session.resumes())
 	}
 	reason := h.serve(r, s, sub, session, out)
 	if h.o.Hooks.Closed != nil {
@@ -127,7 +127,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 	}
 	var aged <-chan time.Time
 	if h.o.MaxAge > 0 {
-		timer := time.NewTimer(h.age(mathrand.Float64()))
+		timer := time.NewTimer(h.lifespan(mathrand.Float64()))
 		defer timer.Stop()
 		aged = timer.C
 	}
@@ -151,6 +151,7 @@ func (h *Handler) serve(r *http.Request, s *stream, sub *channels.Subscriber, se
 				return endedByWrite
 			}
 			heartbeat.Reset(h.heartbeatDelay())
+			f.tell()
 		}
 		if more {
 			// Even with events without end, and between any two writes of a long
@@ -194,6 +195,10 @@ type fetcher struct {
 	out     *writer
 	pending []channels.Delivery
 	end     *order // why the stream ends, once it does
+
+	latest *channels.Delivery  // the last event that was encoded for the next write
+	upto   []channels.Position // per channel, where that is; kept only for Hooks.Sent
+	told   []channels.Position // per channel, up to where the hook was called
 }
 
 // fetch encodes what is ready, as much as one write carries; pending keeps the
@@ -219,6 +224,7 @@ func (f *fetcher) fetch() (more bool) {
 		if d := &f.pending[n]; !f.sub.Dropped(d.Channel) {
 			f.out.buf = appendDelivery(f.out.buf, f.sub, d)
 			f.out.events++
+			f.note(d)
 		}
 		n++
 	}

@@ -63,6 +63,15 @@ func wantMetric(t *testing.T, g *harness.Gateway, name, value string) {
 	}))
 }
 
+// moved returns an error while a metric is 0, or not there.
+func moved(g *harness.Gateway, name string) error {
+	got, err := metric(g, name)
+	if err == nil && got == "0" {
+		err = fmt.Errorf("%s is still 0", name)
+	}
+	return err
+}
+
 // metric is a metric's value, its name given with its labels.
 func metric(g *harness.Gateway, name string) (string, error) {
 	_, body, err := g.Ops("/metrics")

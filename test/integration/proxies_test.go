@@ -13,7 +13,7 @@ import (
 )
 
 // documented returns the block of a language in docs/load-balancers.md.
-func documented(t *testing.T, language string) string {
+func documentedSettings(t *testing.T, language string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/load-balancers.md")
 	must(t, err)
@@ -31,8 +31,8 @@ var proxyKinds = map[string]struct {
 	config func(*testing.T) string
 	start  func(dir, addr, config string) (*harness.Balancer, error)
 }{
-	"nginx":            {func(t *testing.T) string { return documented(t, "nginx") }, harness.NewNginx},
-	"haproxy":          {func(t *testing.T) string { return documented(t, "haproxy") }, harness.NewHAProxy},
+	"nginx":            {func(t *testing.T) string { return documentedSettings(t, "nginx") }, harness.NewNginx},
+	"haproxy":          {func(t *testing.T) string { return documentedSettings(t, "haproxy") }, harness.NewHAProxy},
 	"nginx by default": {func(*testing.T) string { return nginxDefaults }, harness.NewNginx},
 }
 

@@ -60,8 +60,7 @@ func TestStreamsOverTLS(t *testing.T) {
 				fcall(t, f, lazy, bulky(n))
 			}
 			must(t, harness.Until("the stream that does not read ends", harness.Deadline, func() error {
-				_, err := metric(f.replicas[0], `gateway_streams_closed_total{reason="write"}`)
-				return err
+				return moved(f.replicas[0], `gateway_streams_closed_total{reason="write"}`)
 			}))
 			// The others have noticed nothing.
 			count(t, f, ch, 7, 7)
