@@ -44,7 +44,7 @@ func TestApplicationTakesAChannelBack(t *testing.T) {
 			}
 		}
 		app.answers(lost, denies(0, "left the project"))
-		v := wait(t, s, "the channel is lost", func(v harness.View) bool { return len(v.Named("gateway.error")) > 0 })
+		wait(t, s, "the channel is lost", func(v harness.View) bool { return len(v.Named("gateway.error")) > 0 })
 		wantOut(t, only, "left the project", lost, asks)
 		wantOut(t, nobody, "left the project", lost, asks)
 		wantProblem(t, <-polled, http.StatusForbidden)
@@ -54,7 +54,7 @@ func TestApplicationTakesAChannelBack(t *testing.T) {
 		app.waitAsked(t, kept, renewed+2)
 		count(t, f, kept, asks+1, asks+2)
 		waitNumber(t, s, public, 1)
-		v = waitNumber(t, s, kept, asks+2)
+		v := waitNumber(t, s, kept, asks+2)
 		wantNumbers(t, v.Of(lost), 1, asks)
 		wantNumbers(t, v.Of(kept), 1, asks+2)
 		told := v.Named("gateway.error")

@@ -419,7 +419,7 @@ func TestApplicationsSecretsStaySecret(t *testing.T) {
 			if user, password, ok := r.BasicAuth(); user != "gateway" || password != "marker-password" || !ok || r.URL.Query().Get("key") != "marker-query" {
 				t.Errorf("asked at %s, by %q", r.URL, user)
 			}
-			says(status, q.body+r.Header.Get(http.CanonicalHeaderKey("webhook-signature")))(w, r, q)
+			says(status, q.body+r.Header.Get("webhook-signature"))(w, r, q)
 		}
 	}
 	app.answers("w:user:alice", denies(60, "no"))
