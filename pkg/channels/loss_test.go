@@ -454,6 +454,8 @@ func TestALossAmongPositions(t *testing.T) {
 		s.publish("a", "4", func(e *Event) { e.Position.Seq += 15 })
 		r.setDown(false)
 		c.want("gap lost(0)")
+		time.Sleep(time.Second) // the record may follow what the client is told
+		synctest.Wait()
 		e := s.entries("a")
 		if lost := e[len(e)-1].Lost; lost == nil || !lost.After.Less(first) {
 			t.Errorf("recorded is %+v, want it from before %v", lost, first)
