@@ -15,10 +15,32 @@ const (
 	lastPort  = 32000
 )
 
-var ports = struct {
+// blockSize is how many ports a process takes at a time. The tests of several
+// packages run side by side, and a port that one of them has given out and
+// nobody listens on yet looks free to the others.
+const blockSize = 200
+
+var ports struct {
 	sync.Mutex
-	next int
-}{next: firstPort + rand.IntN(lastPort-firstPort)}
+	next, end int
+	guards    []net.Listener // on each block's first port, held to the end of the process
+}
+
+// takeBlock makes the ports of a block that no other process has the next ones.
+func takeBlock() error {
+	const blocks = (lastPort - firstPort) / blockSize
+	for _, n := range rand.Perm(blocks) {
+		begin := firstPort + n*blockSize
+		if guard, err := net.Listen("tcp", local(begin)); err == nil {
+			ports.guards = append(ports.guards, guard)
+			ports.next, ports.end = begin+1, begin+blockSize
+			return nil
+		}
+	}
+	return fmt.Errorf("no free ports between %d and %d", firstPort, lastPort)
+}
+
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // FreeAddr returns a loopback address that nobody listens on and that is not
 // handed out twice.
@@ -36,16 +58,16 @@ func FreeAddr() (string, error) {
 func freeListener() (net.Listener, error) {
 	ports.Lock()
 	defer ports.Unlock()
-	for range lastPort - firstPort {
-		ports.next++
-		if ports.next > lastPort {
-			ports.next = firstPort
+	for {
+		if ports.next == ports.end {
+			if err := takeBlock(); err != nil {
+				return nil, err
+			}
 		}
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports.next))
-		l, err := net.Listen("tcp", addr)
+		l, err := net.Listen("tcp", local(ports.next))
+		ports.next++
 		if err == nil {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
 }
