@@ -162,8 +162,29 @@ local function clock()
   return string.format('%s%03d-%d', time[1], math.floor(time[2] / 1000), time[2] % 1000)
 end
 
+-- DIGITS are those of a position's milliseconds, until the year 2286.
+local DIGITS = 13
+
+-- salt is the sequence that this server begins milliseconds with. Redis would
+-- take 0 for all: then a master that has been replaced, and does not know it
+-- yet, and the new one would give one position to two events, as would a stream
+-- that was deleted and begun anew. A client that has seen the one would be taken
+-- for somebody who has seen the other.
+local salt
+
+-- following is the id of a stream's next entry.
+local function following(prev)
+  -- To format the time as clock does would cost half a microsecond more.
+  local time = call('TIME')
+  local micros = time[2]
+  if not salt then salt = '-' .. micros % 999 + 1 end
+  local ms = time[1] .. (#micros == 6 and string.sub(micros, 1, 3) or string.sub('00000' .. micros, -6, -4))
+  if prev and string.sub(prev, 1, DIGITS) >= ms then return '*' end
+  return ms .. salt
+end
+
 local function millis(position)
-  return tonumber(string.match(position, '^%d+'))
+  return tonumber(string.sub(position, 1, DIGITS)) or tonumber(string.match(position, '^%d+'))
 end
 
 local function parts(position)
@@ -321,9 +342,7 @@ end
 local function put(key, policy, prev, until_ms, payload, event_id, event_type, ttl, recorded, hint)
   local position
   if policy.size > 0 then
-    -- Redis would begin a stream with sequence 0, and a stream that was deleted
-    -- and begun anew within a millisecond would give out a position twice.
-    local id, p = prev and '*' or clock(), prev or '0-0'
+    local id, p = following(prev), prev or '0-0'
     if until_ms or event_type or ttl or recorded then
       local entry = {'XADD', key, 'MAXLEN', policy.maxlen, id, 'p', p, 'd', payload}
       if until_ms then entry[#entry + 1] = 'm'; entry[#entry + 1] = string.format('%.0f', until_ms) end

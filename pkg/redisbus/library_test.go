@@ -91,7 +91,7 @@ func TestOutdatesWhatTheDeadLoaded(t *testing.T) {
 			t.Errorf("the same, loaded by %q, is replaced", name)
 		}
 	}
-	newer := strings.Replace(other.info(identity{9, "dead one"}), "3 gw", "4 gw", 1)
+	newer := strings.Replace(other.info(identity{9, "dead one"}), fmt.Sprintf("%d gw", libraryVersion), fmt.Sprintf("%d gw", libraryVersion+1), 1)
 	if got, _ := l.outdates(newer, self, func(string) bool { return true }); got {
 		t.Error("a newer version is replaced")
 	}

@@ -143,6 +143,33 @@ func TestScriptPublish(t *testing.T) {
 	}
 }
 
+// Two masters that do not know of each other give two positions to two events
+// of the same millisecond, or a client that has seen the one would pass for
+// somebody who has seen the other.
+func TestScriptPositionsTellMastersApart(t *testing.T) {
+	now := time.UnixMilli(1795267154627)
+	at := func(elapsed ...time.Duration) (all []channels.Position) {
+		s := newScripts(t)
+		for i, d := range elapsed {
+			s.mini.SetTime(now.Add(d))
+			all = append(all, s.publish("orders", fmt.Sprint(i)))
+		}
+		return all
+	}
+	old := at(0, 7*time.Millisecond+40*time.Microsecond)
+	other := at(time.Millisecond, 7*time.Millisecond+41*time.Microsecond, 7*time.Millisecond+90*time.Microsecond, 3*time.Millisecond)
+	if a, b := old[1], other[1]; a.Millis != b.Millis || a.Seq == b.Seq || a.Seq == 0 || b.Seq == 0 {
+		t.Errorf("two masters gave %v and %v", a, b)
+	}
+	// In the same millisecond, and where the clock goes back, Redis counts on.
+	if want := (channels.Position{Millis: other[1].Millis, Seq: other[1].Seq + 1}); other[2] != want {
+		t.Errorf("%v is followed by %v", other[1], other[2])
+	}
+	if want := (channels.Position{Millis: other[1].Millis, Seq: other[1].Seq + 2}); other[3] != want {
+		t.Errorf("with the clock going back, %v is followed by %v", other[2], other[3])
+	}
+}
+
 func TestScriptTrims(t *testing.T) {
 	s := newScripts(t)
 	var at []channels.Position

@@ -78,7 +78,8 @@ func newLoop(h *Handler) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &loop{h: h, poll: p, signal: make(chan struct{}, 1), feeds: make(map[string]*feed), early: make(map[*conn]CloseReason), begun: time.Now()}, nil
+	return &loop{h: h, poll: p, signal: make(chan struct{}, 1), feeds: make(map[string]*feed), early: make(map[*conn]CloseReason),
+		begun: time.Now(), sample: -sampleInterval.Milliseconds()}, nil
 }
 
 func (l *loop) wake() {
