@@ -325,11 +325,14 @@ func publishEachWay(t *testing.T, f *fixture, scripts bool, n *int, heard func()
 			if !scripts {
 				return tasks.FCall(ctx, "gateway_publish", []string{"gw:" + ch}, args...).Err()
 			}
-			sha, err := tasks.HGet(ctx, "gw.script", "sha").Result()
-			if err != nil {
-				return err
-			}
-			return tasks.EvalSha(ctx, sha, []string{"gw:" + ch}, args...).Err()
+			// A Redis that was just restarted has the script a moment later.
+			return harness.Until("the script is there", harness.Deadline, func() error {
+				sha, err := tasks.HGet(ctx, "gw.script", "sha").Result()
+				if err != nil {
+					return err
+				}
+				return tasks.EvalSha(ctx, sha, []string{"gw:" + ch}, args...).Err()
+			})
 		},
 	} {
 		*n++
