@@ -232,9 +232,15 @@ func (r *reader) lossGap(it item) {
 	// A client that stands on what Redis lost, and comes to a replica that knows
 	// nothing of that, can be told no better: nobody knows where the two masters
 	// parted.
-	if skipped := between(r.due, r.at, it.from); len(skipped) > 0 && (contains(r.due, r.last) || it.from != r.last) {
+	if skipped := between(r.due, r.at, it.from); len(skipped) > 0 && (contains(r.due, r.last) || !r.standsAt(it.from)) {
 		r.bad(missing, "%s between %v and a gap that begins after %v", r.show(skipped), r.at, it.from)
 	}
+}
+
+// standsAt tells whether the last thing has this position, of which only the
+// milliseconds are known where nobody had it acknowledged.
+func (r *reader) standsAt(p position) bool {
+	return p == r.last || !r.exact && p.ms == r.last.ms
 }
 
 func (r *reader) trimGap(it item) {
