@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -278,6 +279,72 @@ func TestTwoMastersAtOnce(t *testing.T) {
 			on.resume(t, common, "a").want("new 3", "new 4", "new 5", "gap lost(0)", "6")
 		}
 	})
+}
+
+// Who heard less of the master that is gone than the replica did can be given
+// what the other one had meanwhile: no gap holds an event that comes behind it.
+func TestTwoMastersAtOnceAndOneWhoLeftBetween(t *testing.T) {
+	for _, when := range []string{"comes back early", "comes back late"} {
+		scenario(t, history, func(t *testing.T, s *store, r *replica) {
+			c := r.connect(t, Request{Channel: "a"})
+			s.publishNumbers("a", 1, 2)
+			c.want("1", "2")
+			fork := s.top("a")
+			at := func(n uint64) func(*Event) { return func(e *Event) { e.Position = Position{fork.Millis + n, 0} } }
+			s.publish("a", "old 3", at(20))
+			c.want("old 3")
+			between := c.cursor()
+			s.publish("a", "old 4", at(40))
+			c.want("old 4")
+			r.setDown(true)
+			s.lose("a", 2)
+			s.publish("a", "new 3", at(30))
+			s.publish("a", "new 4", at(50))
+			var back *client
+			if when == "comes back early" {
+				back = r.resume(t, between, "a")
+			}
+			r.setDown(false)
+			synctest.Wait()
+			if back == nil {
+				back = r.resume(t, between, "a")
+			}
+			time.Sleep(time.Second)
+			s.publish("a", "6")
+			var told []Gap
+			for n := 0; n < 3; {
+				deliveries, err := back.sub.Next(time.Now(), nil, 1000, 1<<20)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, d := range deliveries {
+					if d.Gap != nil {
+						told = append(told, *d.Gap)
+						continue
+					}
+					n++
+					for _, g := range told {
+						if !g.To.Less(d.Entry.Position) {
+							t.Errorf("who %s got %v behind the gap from %v to %v", when, d.Entry.Position, g.From, g.To)
+						}
+					}
+				}
+				back.texts(deliveries)
+				if n < 3 {
+					back.wait(fmt.Sprintf("event %d of 3", n+1))
+				}
+			}
+			if len(told) == 0 || told[0].From != fork {
+				t.Errorf("who %s was told of %+v, want the loss from %v on", when, told, fork)
+			}
+			lost := func(p Position) bool {
+				return slices.ContainsFunc(told, func(g Gap) bool { return g.From.Less(p) && !g.To.Less(p) })
+			}
+			if old := (Position{fork.Millis + 40, 0}); !lost(old) {
+				t.Errorf("who %s was told of %+v, which does not hold %v", when, told, old)
+			}
+		})
+	}
 }
 
 func TestALossThatCannotBeRecorded(t *testing.T) {

@@ -371,7 +371,14 @@ func (s *subscription) give(now time.Time, at int, e *Entry, out []Delivery, r *
 		gap.From = s.pos
 		if e.lost != nil {
 			// It stands for all that was lost up to here.
-			s.told = &Loss{After: e.lost.After, Upto: highest(e.lost.Upto, e.Position)}
+			upto := highest(e.lost.Upto, e.Position)
+			if e.lost.After == e.Position && s.pos.Less(gap.To) {
+				// The log began anew here. Who had come less far than it had is given
+				// what the stream has from there on, and is told of the rest by the
+				// record.
+				gap.To, upto = s.pos, s.pos
+			}
+			s.told = &Loss{After: e.lost.After, Upto: upto}
 			// What followed the loss may have come before the record of it, and with
 			// the clock of a new master behind, lie before this position.
 			followed := e.lost.Upto.Less(s.pos) || s.pos == s.read || s.topic.log.keeps(s.pos) || e.lost.After.Less(e.prev)
