@@ -296,12 +296,19 @@ func (r *reader) untold(heard map[position]bool) {
 	}
 }
 
-// diedWith tells whether a replica was killed soon after an event: if it was the
-// one that had delivered it, nobody was left who could record the loss.
+// diedWith tells whether a replica was killed after an event and before Redis
+// was back: if it was the one that had delivered it, nobody was left who could
+// record the loss.
 func (r *reader) diedWith(at position) bool {
 	heard := time.UnixMilli(int64(at.ms))
+	until := heard.Add(lossSettles)
+	for _, f := range r.faults {
+		if f.loses && f.begin.Before(until) && f.end.After(heard) && f.end.After(until) {
+			until = f.end
+		}
+	}
 	return slices.ContainsFunc(r.faults, func(f played) bool {
-		return f.name == replicaKilled && f.begin.After(heard) && f.begin.Before(heard.Add(lossSettles))
+		return f.name == replicaKilled && f.begin.After(heard) && f.begin.Before(until)
 	})
 }
 

@@ -55,6 +55,9 @@ func sentinel(w *world, dir string) (func(int) string, error) {
 			}
 			return func() error {
 				_, err := s.WaitMaster(old)
+				// Stories tell an event's positions apart by the millisecond, and the
+				// new master takes at this moment what the old one has in its sockets.
+				time.Sleep(50 * time.Millisecond)
 				return errors.Join(err, old.Thaw(), follows(old))
 			}, old.Freeze()
 		}},
