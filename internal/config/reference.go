@@ -47,7 +47,11 @@ func Reference() string {
 			help += " **Changes without a restart:** " + s.Live + "."
 		}
 		if s.Secret {
-			help += " **Secret:** logs and listings do not show it; of a URL, not its password."
+			if _, all := named(s.Name).bind(&Config{}).(secretValue); all {
+				help += " **Secret:** logs and listings do not show it."
+			} else {
+				help += " **May hold a password,** which logs and listings do not show."
+			}
 		}
 		row(&b, names, def, allowed(s), help)
 	}
