@@ -75,6 +75,11 @@ chart: deps ## render and check the chart in helm/ with the real Helm only; buil
 helm-golden: ## write what the chart's tests compare with, and the table of helm/README.md, anew
 	cd test/helm && go test -count=1 -run '^(TestGolden|TestValuesTable)$$' . -update
 
+.PHONY: docs
+docs: helm-golden ## write what is generated in docs/ and helm/README.md anew
+	go test -count=1 ./internal/telemetry -run '^TestTheDocumentIsCurrent$$' -update
+	go test -count=1 ./internal/config -run '^TestTheReferenceIsCurrent$$' -update
+
 .PHONY: deploy
 deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose
 	cd test/deploy && go test -count=1 ./...

@@ -34,6 +34,7 @@ var forbidden = []struct{ pkg, dependency, why string }{
 	{"test/load", "realtime-gateway/internal", "who measures knows the documented contract alone"},
 	{"test/load/baseline", "realtime-gateway/pkg", "what the gateway is compared with has nothing of it"},
 	{"test/load/baseline", "realtime-gateway/internal", "what the gateway is compared with has nothing of it"},
+	{"cmd/gateway", "realtime-gateway/internal/pages", "it is for tests"},
 	{"internal/heads", "realtime-gateway", "it stands in front of any server"},
 	{"internal/origin", "realtime-gateway", "settings and requests are checked by it alike"},
 	{"internal/tlsfiles", "realtime-gateway", "it serves any server"},

@@ -31,7 +31,7 @@ var policyFields = []policyField{
 		func(p *channels.Policy) value { return patternValue{&p.Pattern} }},
 	{"bufferSize", "256", "events a connection may lag behind before onFull acts; 0 means the default",
 		func(p *channels.Policy) value { return intValue{&p.BufferSize, 0, channels.MaxBufferSize} }},
-	{"onFull", "catch-up with history, otherwise drop-oldest", "what happens when a connection lags further behind",
+	{"onFull", "catch-up with history, otherwise drop-oldest", "what happens when a connection lags further behind: it is given everything from history, late (catch-up), misses the oldest or the newest and is told so, or is closed (disconnect)",
 		func(p *channels.Policy) value {
 			return choiceOf(&p.OnFull, channels.DropOldest, channels.DropNewest, channels.Disconnect, channels.CatchUp)
 		}},
@@ -41,11 +41,11 @@ var policyFields = []policyField{
 		func(p *channels.Policy) value { return intValue{&p.LastN, 0, channels.MaxLastN} }},
 	{"maxAge", "0s", "age of the oldest past event that a first connection gets, and the most it may ask for",
 		func(p *channels.Policy) value { return policyDuration(&p.MaxAge) }},
-	{"historySize", "0", "events kept for replay; 0 means none, and delivery at most once",
+	{"historySize", "0", "events kept for replay in the stream in Redis; 0 means none, and delivery at most once",
 		func(p *channels.Policy) value { return intValue{&p.HistorySize, 0, channels.MaxHistorySize} }},
-	{"historyTTL", "1h", "how long an event is kept for replay; 0s means the default",
+	{"historyTTL", "1h", "how long an event is kept for replay; the key in Redis outlives it, for a day after its last use at least. 0s means the default",
 		func(p *channels.Policy) value { return policyDuration(&p.HistoryTTL) }},
-	{"idempotencyWindow", "5m", "how long a repeated event id is recognised; 0s means the default",
+	{"idempotencyWindow", "5m", "how long a repeated EVENTID is recognised, which costs a key in Redis for as long; 0s means the default",
 		func(p *channels.Policy) value { return policyDuration(&p.IdempotencyWindow) }},
 	{keyConflate, "", "of the events of one key within a window only the newest is delivered live",
 		func(p *channels.Policy) value { return conflateValue{&p.Conflate} }},

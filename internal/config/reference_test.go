@@ -4,40 +4,72 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"realtime-gateway/internal/pages"
 )
 
-// The tables of the README follow the registry.
-func TestREADMEKnowsEverySetting(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+const (
+	referencePage = "../../docs/configuration.md"
+	readme        = "../../README.md"
+)
+
+// docs/configuration.md says what the code does; make docs writes it.
+func TestTheReferenceIsCurrent(t *testing.T) {
+	pages.Generated(t, referencePage, "settings", Reference())
+	pages.Generated(t, referencePage, "policies", PolicyReference())
+}
+
+// Every setting is below a heading, and every heading has settings.
+func TestTheReferenceHasEverySetting(t *testing.T) {
+	text := Reference()
+	if !strings.HasPrefix(text, "\n### ") {
+		t.Errorf("the first setting is below no heading: %.80s", text)
+	}
+	for _, s := range Settings() {
+		if strings.Count(text, "| `--"+s.Name+"`<br>`"+s.Env+"`") != 1 {
+			t.Errorf("--%s is not there once", s.Name)
+		}
+	}
+	for _, section := range sections {
+		if !strings.Contains(text, "### "+section.title+"\n") {
+			t.Errorf("there is no setting %s for the heading %s", section.first, section.title)
+		}
+	}
+	for name := range live {
+		named(name)
+	}
+}
+
+// The README has the most important settings. What it says of them is right, and
+// it has all keys of a channel policy.
+func TestREADMEKnowsTheSettings(t *testing.T) {
+	source, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := make(map[string]string) // by flag
-	var policies string
-	for line := range strings.Lines(string(text)) {
-		if cell, _, ok := strings.Cut(strings.TrimPrefix(line, "| `--"), "` |"); ok && strings.HasPrefix(line, "| `--") {
-			rows[cell] = line
-		}
-	}
-	if _, after, ok := strings.Cut(string(text), "```yaml\nchannels:\n"); ok {
-		policies, _, _ = strings.Cut(after, "```")
-	}
-	for _, s := range Settings() {
-		row, ok := rows[s.Name]
-		if !ok {
-			t.Errorf("README has no row for --%s", s.Name)
+	text, rows := string(source), 0
+	for line := range strings.Lines(text) {
+		name, _, ok := strings.Cut(strings.TrimPrefix(line, "| `--"), "` |")
+		if !ok || !strings.HasPrefix(line, "| `--") {
 			continue
 		}
-		delete(rows, s.Name)
+		rows++
+		s := find(func(s *setting) bool { return s.Name == name })
+		if s == nil {
+			t.Errorf("README has a row for --%s, which does not exist", name)
+			continue
+		}
 		for _, want := range []string{s.Env, s.YAML, s.Default, s.DevDefault} {
-			if want != "" && !strings.Contains(row, "`"+want+"`") {
-				t.Errorf("the row of --%s in README lacks `%s`: %s", s.Name, want, row)
+			if want != "" && !strings.Contains(line, "`"+want+"`") {
+				t.Errorf("the row of --%s in README lacks `%s`: %s", s.Name, want, line)
 			}
 		}
 	}
-	for name := range rows {
-		t.Errorf("README has a row for --%s, which does not exist", name)
+	if rows == 0 {
+		t.Error("README has no settings")
 	}
+	_, after, _ := strings.Cut(text, "```yaml\nchannels:\n")
+	policies, _, _ := strings.Cut(after, "```")
 	for _, s := range ChannelSettings() {
 		if !strings.Contains(policies, s.Name+":") {
 			t.Errorf("the policies in README lack %s", s.Name)

@@ -18,6 +18,7 @@ type Setting struct {
 	Allowed    string // what values there are
 	Help       string // one sentence without a full stop
 	Secret     bool   // the value, or a part of it, is never shown
+	Live       string // what of it changes without a restart, and how; empty means nothing
 }
 
 // setting is a Setting and where its value lives.
@@ -62,13 +63,13 @@ const maxRate = 1_000_000
 // registry is every setting but the channel policies, in the order in which
 // people read about them.
 var registry = declare(
-	decl{nameDev, "false", "", "run with an embedded Redis, on loopback, without tokens: to try it out",
+	decl{nameDev, "false", "", "run with an embedded Redis (unless redis-url is set), on loopback, without tokens: to try it out",
 		func(c *Config) value { return boolValue{&c.Dev} }},
 	decl{nameAddr, ":8080", "127.0.0.1:8080", "`address` for browsers",
 		func(c *Config) value { return addrValue{&c.Addr} }},
-	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health and metrics",
+	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health, metrics and the list of connections, which is not for browsers; with --dev a free port where the default one is taken",
 		func(c *Config) value { return addrValue{&c.OpsAddr} }},
-	decl{"redis-url", "", "", "`URL` of the Redis, the Sentinels or the Cluster",
+	decl{"redis-url", "", "", "`URL` of the Redis, the Sentinels or the Cluster; Sentinels with a user of their own: ?sentinel_username=…&sentinel_password=…",
 		func(c *Config) value { return redisURLValue{&c.RedisURL} }},
 	decl{nameRedisCA, "", "", "PEM `file` with the certificates that a Redis with TLS is verified by; empty means the system's",
 		func(c *Config) value { return textValue{&c.RedisCAFile} }},
@@ -78,21 +79,21 @@ var registry = declare(
 		func(c *Config) value { return textValue{&c.RedisKeyFile} }},
 	decl{"redis-prefix", "gw", "", "`prefix` of all keys and Redis channels",
 		func(c *Config) value { return prefixValue{&c.RedisPrefix} }},
-	decl{"redis-links", "0", "", "subscription connections that share the channels of one Redis; 0 means one for each 4 CPUs, at most 4",
+	decl{"redis-links", "0", "", "subscription connections that share the channels of one Redis; 0 means one for each 4 CPUs, at most 4. A Cluster has one to each master",
 		func(c *Config) value { return intValue{&c.RedisLinks, 0, 16} }},
-	decl{"redis-deaf-after", "6s", "", "how long a subscription connection may be silent before it is made anew",
+	decl{"redis-deaf-after", "6s", "", "how long a subscription connection may be silent, not even hearing the probes sent every third of it, before it is made anew",
 		func(c *Config) value {
 			return durationValue{&c.RedisDeafAfter, 500 * time.Millisecond, 5 * time.Minute}
 		}},
 	decl{nameConfig, "", "", "YAML `file` with channel policies and further settings",
 		func(c *Config) value { return textValue{&c.ConfigFile} }},
-	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams",
+	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams, spread evenly; give the process 20s more before it is killed",
 		func(c *Config) value { return durationValue{&c.DrainTime, 0, 10 * time.Minute} }},
 	decl{"log-level", "info", "", "least severe `level` that is logged",
 		func(c *Config) value { return levelValue{&c.LogLevel} }},
 	decl{"log-format", "json", "text", "`format` of the log",
 		func(c *Config) value { return choiceOf(&c.LogFormat, "text", "json") }},
-	decl{nameJWTSecret, "", "", "shared `secret` that verifies HS256, HS384 and HS512 tokens",
+	decl{nameJWTSecret, "", "", "shared `secret` that verifies HS256, HS384 and HS512 tokens; 32 bytes or more are advised",
 		func(c *Config) value { return secretValue{&c.JWTSecret} }},
 	decl{"jwt-public-key-file", "", "", "PEM `file` with the key that verifies RS*, PS*, ES* and EdDSA tokens",
 		func(c *Config) value { return textValue{&c.JWTPublicKeyFile} }},
@@ -108,7 +109,7 @@ var registry = declare(
 		func(c *Config) value { return webURLValue{&c.WebhookURL} }},
 	decl{nameWebhookSecret, "", "", "`secret` that signs the questions: whsec_ and base64, or plain text, of 24 bytes or more",
 		func(c *Config) value { return secretValue{&c.WebhookSecret} }},
-	decl{"webhook-timeout", "3s", "", "how long the application may take for one attempt to answer",
+	decl{"webhook-timeout", "3s", "", "how long the application may take for one attempt to answer; a question takes 2s more at most",
 		func(c *Config) value {
 			return durationValue{&c.WebhookTimeout, 100 * time.Millisecond, 30 * time.Second}
 		}},
@@ -116,33 +117,33 @@ var registry = declare(
 		func(c *Config) value { return choiceOf(&c.CookieSameSite, SameSiteStrict, SameSiteLax, SameSiteNone) }},
 	decl{"allowed-origins", "", "", "`origins` whose pages may use this gateway, beside its own",
 		func(c *Config) value { return listValue{&c.AllowedOrigins, origin.Form, checkOrigin} }},
-	decl{nameTLSCert, "", "", "PEM `file` with the certificate chain; with it addr speaks TLS and HTTP/2",
+	decl{nameTLSCert, "", "", "PEM `file` with the certificate chain; with it, and the key, addr speaks TLS and HTTP/2 in place of plain HTTP",
 		func(c *Config) value { return textValue{&c.TLSCertFile} }},
 	decl{nameTLSKey, "", "", "PEM `file` with the certificate's key",
 		func(c *Config) value { return textValue{&c.TLSKeyFile} }},
-	decl{"max-header-bytes", "65536", "", "size in `bytes` of the largest head of a request",
+	decl{"max-header-bytes", "65536", "", "size in `bytes` of the largest head of a request, with tokens and cursors in it; 4 KiB of grace, then 431",
 		func(c *Config) value { return intValue{&c.MaxHeaderBytes, 4096, 1 << 20} }},
-	decl{"read-header-timeout", "5s", "", "how long the head of a request, and a TLS handshake, may take",
+	decl{"read-header-timeout", "5s", "", "how long the head of a request, and a TLS handshake, may take; it cuts no stream",
 		func(c *Config) value { return durationValue{&c.ReadHeaderTimeout, 100 * time.Millisecond, time.Minute} }},
-	decl{"idle-timeout", "75s", "", "how long a connection is kept between two requests",
+	decl{"idle-timeout", "75s", "", "how long a connection is kept between two requests; it cuts no stream",
 		func(c *Config) value { return durationValue{&c.IdleTimeout, 100 * time.Millisecond, time.Hour} }},
-	decl{"heartbeat", "20s", "", "how long a stream may be silent",
+	decl{"heartbeat", "20s", "", "how long a stream may be silent, a fifth more or less, before a heartbeat goes out",
 		func(c *Config) value { return durationValue{&c.Heartbeat, time.Second, 10 * time.Minute} }},
 	decl{"write-timeout", "10s", "", "how long a client may take no bytes before it is closed",
 		func(c *Config) value { return durationValue{&c.WriteTimeout, 100 * time.Millisecond, 5 * time.Minute} }},
-	decl{"stream-path", PathAuto, "", "`path` of streams: auto has a few loops write to plain HTTP/1 connections, goroutine has one for each stream",
+	decl{"stream-path", PathAuto, "", "`path` of streams: auto has a few loops write to plain HTTP/1 connections (Linux), goroutine has one for each stream, as TLS and HTTP/2 have in any case",
 		func(c *Config) value { return choiceOf(&c.StreamPath, PathAuto, PathGoroutine) }},
 	decl{"linger", "30s", "", "how long a channel without subscribers stays subscribed in Redis",
 		func(c *Config) value { return durationValue{&c.Linger, 0, time.Hour} }},
-	decl{"check-interval", "10s", "", "how often active channels are compared with Redis",
+	decl{"check-interval", "10s", "", "how often active channels are compared with Redis, a fifth more or less: what a lost last announcement may cost",
 		func(c *Config) value { return durationValue{&c.CheckInterval, time.Second, time.Hour} }},
-	decl{"max-payload", "262144", "", "size in `bytes` of the largest payload",
+	decl{"max-payload", "262144", "", "size in `bytes` of the largest payload, however it is published",
 		func(c *Config) value { return intValue{&c.MaxPayload, 1, 16 << 20} }},
-	decl{"max-connections", "0", "", "most streams and polls at a time; 0 means as many as the open files allow",
+	decl{"max-connections", "0", "", "most streams and polls at a time; 0 means as many as the open files allow. Beyond, a stream is told to come back (full), a poll gets 503",
 		func(c *Config) value { return intValue{&c.MaxConnections, 0, 10_000_000} }},
 	decl{"max-connection-age", "30m", "", "how long a stream lasts at most, a fifth more or less; its client comes back, perhaps to another replica. 0s means for ever",
 		func(c *Config) value { return durationValue{&c.MaxConnectionAge, 0, 7 * 24 * time.Hour} }},
-	decl{"max-connections-per-user", "0", "", "of these, most of one user; 0 means half of them, or 20000 where that is more",
+	decl{"max-connections-per-user", "0", "", "of these, most of one user (sub of the token); 0 means half of them, or 20000 where that is more",
 		func(c *Config) value { return intValue{&c.MaxConnectionsPerUser, 0, 10_000_000} }},
 	decl{"max-connections-per-address", "0", "", "of these, most of one client address; 0 means no limit",
 		func(c *Config) value { return intValue{&c.MaxConnectionsPerAddress, 0, 10_000_000} }},
@@ -154,7 +155,7 @@ var registry = declare(
 		func(c *Config) value { return intValue{&c.MaxPublishRatePerUser, 0, maxRate} }},
 	decl{"max-publish-rate-per-address", "0", "", "the same of one client address; 0 means no limit",
 		func(c *Config) value { return intValue{&c.MaxPublishRatePerAddress, 0, maxRate} }},
-	decl{"trusted-proxies", "", "", "`networks` of the load balancers whose X-Forwarded-For says which address a client has",
+	decl{"trusted-proxies", "", "", "`networks` of the load balancers whose X-Forwarded-For says which address a client has; without it, that is the connection's",
 		func(c *Config) value {
 			return listValue{&c.TrustedProxies, "an address or a network, such as 192.0.2.7 or 10.0.0.0/8", checkProxies}
 		}},
@@ -164,11 +165,22 @@ var registry = declare(
 		func(c *Config) value {
 			return listValue{&c.AutoSubscribe, "a channel, perhaps with placeholders, such as user:{sub}", checkTemplate}
 		}},
-	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB",
+	decl{"log-memory", "0", "", "`bytes` of memory for the events of all channels; 0: an eighth of the memory limit, or 256 MiB where there is none",
 		func(c *Config) value { return intValue{&c.LogMemory, 0, maxLogMemory} }},
 	decl{"pprof", "false", "", "serve /debug/pprof on the ops address",
 		func(c *Config) value { return boolValue{&c.Pprof} }},
 )
+
+// live says of settings what of them changes while the gateway runs. All the
+// others are read once, at the start.
+var live = map[string]string{
+	"log-level": "by `PUT /loglevel` on the operations port, until the process ends",
+	"jwks-url":  "the keys are fetched every 5m, and when a token names one that is not known",
+	nameTLSCert: certificateLive,
+	nameTLSKey:  certificateLive,
+}
+
+const certificateLive = "what is in the file, within 10s or at once on SIGHUP"
 
 type decl struct {
 	name, def, dev, help string
@@ -189,6 +201,7 @@ func declare(decls ...decl) []setting {
 			Allowed:    v.Allowed(),
 			Help:       d.help,
 			Secret:     secret,
+			Live:       live[d.name],
 		}, d.bind}
 		if d.name == nameConfig {
 			s.YAML = ""

@@ -240,6 +240,9 @@ func checkTemplate(text string) error {
 	return nil
 }
 
+// durationForms shows how durations are written.
+const durationForms = ", such as 500ms, 20s, 1h30m or 7d"
+
 // durationValue is a duration of whole milliseconds.
 type durationValue struct {
 	p        *time.Duration
@@ -249,7 +252,7 @@ type durationValue struct {
 func (v durationValue) String() string { return formatDuration(*v.p) }
 func (v durationValue) Type() string   { return "duration" }
 func (v durationValue) Allowed() string {
-	return "a duration from " + formatDuration(v.min) + " to " + formatDuration(v.max) + ", such as 500ms, 20s, 1h30m or 7d"
+	return "a duration from " + formatDuration(v.min) + " to " + formatDuration(v.max) + durationForms
 }
 func (v durationValue) Set(s string) error {
 	d, err := parseDuration(s)

@@ -1,9 +1,7 @@
 package telemetry
 
 import (
-	"flag"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -15,48 +13,16 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/limit"
+	"realtime-gateway/internal/pages"
 	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
 	"realtime-gateway/pkg/sse"
 )
 
-var update = flag.Bool("update", false, "write the table of docs/metrics.md")
-
-const document = "../../docs/metrics.md"
-
-// The marks around the table in the document.
-const begin, end = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
-
-// docs/metrics.md says what the code does. `go test ./internal/telemetry
-// -update` writes it.
+// docs/metrics.md says what the code does; make docs writes it.
 func TestTheDocumentIsCurrent(t *testing.T) {
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, ok := strings.Cut(string(text), begin)
-	table, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s lacks %q or %q", document, begin, end)
-	}
-	if *update {
-		if err := os.WriteFile(document, []byte(before+begin+"\n"+Reference()+"\n"+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	have, want := strings.Split(strings.TrimSpace(table), "\n"), strings.Split(strings.TrimSpace(Reference()), "\n")
-	for _, line := range want {
-		if !slices.Contains(have, line) {
-			t.Errorf("the document lacks\n%s", line)
-		}
-	}
-	for _, line := range have {
-		if !slices.Contains(want, line) {
-			t.Errorf("the document has, and the code has not,\n%s", line)
-		}
-	}
+	pages.Generated(t, "../../docs/metrics.md", "metrics", Reference())
 }
 
 // scrape reads the metrics of the gateway as Prometheus does.

@@ -163,6 +163,14 @@ func (l *library) outdates(info string, by identity, gone func(replica string) b
 	return digest != l.digest && (loaded < by.stamp || replica != "" && gone(replica)), nil
 }
 
+// ofNewer tells whether an info is of a newer version of the library than this
+// one. Such a library is never replaced, whoever loaded it.
+func ofNewer(info string) bool {
+	var version int
+	_, err := fmt.Sscan(info, &version)
+	return err == nil && version > libraryVersion
+}
+
 // luaPattern translates a channel pattern; a placeholder stands for any
 // segment, because a policy belongs to the channel, whoever asks.
 func luaPattern(p channels.Pattern) string {

@@ -105,7 +105,7 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 		if !outdated {
 			if err == nil && !strings.Contains(info, l.library().digest) {
 				if told := l.replaced.Swap(&info); told == nil || *told != info {
-					l.log.Warn("another replica has loaded other policies into this Redis; while it lives they apply to publishing, and channels that they lack cannot be opened", "loaded", info)
+					l.log.Warn(whyItStays(info), "loaded", info)
 				}
 			}
 			return err
@@ -116,6 +116,15 @@ func (l *loader) ensureFunctions(ctx context.Context, c *redis.Client) error {
 	}
 	l.log.Info("loaded the function library into redis", "address", c.Options().Addr)
 	return nil
+}
+
+// whyItStays says what it means that the library with that info, of other
+// settings than this replica's, is left where it is.
+func whyItStays(info string) string {
+	if ofNewer(info) {
+		return "the library of a newer gateway is in this Redis, and its policies apply to publishing; they stay when it has gone: if none will come back, see Rolling back in docs/upgrade.md"
+	}
+	return "another replica has loaded other policies into this Redis; while it lives they apply to publishing, and channels that they lack cannot be opened"
 }
 
 // ensureScripts loads the scripts: all of them where there are no functions,
