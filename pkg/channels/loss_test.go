@@ -347,6 +347,28 @@ func TestTwoMastersAtOnceAndOneWhoLeftBetween(t *testing.T) {
 	}
 }
 
+// A replica that has heard the master that is gone asks Redis before it tells a
+// client of the other one that its position is lost.
+func TestTwoMastersAtOnceAndAReplicaThatHeardTheWrongOne(t *testing.T) {
+	scenario(t, history, func(t *testing.T, s *store, r *replica) {
+		c := r.connect(t, Request{Channel: "a"})
+		s.publishNumbers("a", 1, 2)
+		c.want("1", "2")
+		fork := s.top("a")
+		at := func(n uint64) func(*Event) { return func(e *Event) { e.Position = Position{fork.Millis + n, 0} } }
+		s.publish("a", "old 3", at(40))
+		c.want("old 3")
+		s.lose("a", 1)
+		s.mu.Lock()
+		r.drop = 2
+		s.mu.Unlock()
+		seen := s.publish("a", "new 3", at(20))
+		s.publish("a", "new 4", at(30))
+		back := r.resume(t, string(AppendCursor(nil, []Mark{{HashName("a"), seen}})), "a")
+		back.want("new 4", "gap lost(0)") // the record of "old 3"
+	})
+}
+
 func TestALossThatCannotBeRecorded(t *testing.T) {
 	scenario(t, history, func(t *testing.T, s *store, r *replica) {
 		r.unmarkable = true

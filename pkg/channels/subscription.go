@@ -182,11 +182,20 @@ func (s *subscription) leavePage(r *room) {
 }
 
 // place moves from replaying to following, and reports whether it could. A
-// position beyond the log's end means either that this replica has not heard
-// yet of what another one has delivered, or that Redis lost it; a fill tells.
+// position that the log does not know means that this replica has not heard yet
+// of what another one has delivered, or that Redis lost it, or that it was given
+// by another master than this replica has heard; a fill tells.
 func (s *subscription) place() bool {
 	t := s.topic
-	if t.log.end.Less(s.pos) {
+	index, exact := t.log.find(s.pos)
+	if index > t.log.first && !exact {
+		// A break in the chain stands at its beginning, and reaches further.
+		if g := t.log.at(index - 1).Gap; g != nil && s.pos.Less(g.To) {
+			index--
+		}
+	}
+	known := exact || index < t.log.next() && t.log.at(index).Gap != nil && t.log.at(index).lost == nil // or inside of a gap that comes next
+	if t.log.end.Less(s.pos) || !known {
 		if s.needFill == 0 {
 			s.needFill = t.fills + 1 // dirty makes a present one read again
 		}
@@ -197,19 +206,12 @@ func (s *subscription) place() bool {
 		}
 	}
 	s.needFill = 0
-	index, exact := t.log.find(s.pos)
-	if index > t.log.first && !exact {
-		// A break in the chain stands at its beginning, and reaches further.
-		if g := t.log.at(index - 1).Gap; g != nil && s.pos.Less(g.To) {
-			index--
-		}
-	}
 	s.stage, s.index, s.seq, s.due = following, index, t.log.seqBefore(index), t.log.next()
 	if h := t.hub.hooks.Read; h != nil && index < t.log.next() {
 		h(FromLog)
 	}
-	if exact || index < t.log.next() && t.log.at(index).Gap != nil && t.log.at(index).lost == nil {
-		return true // or inside of a gap that comes next
+	if known {
+		return true
 	}
 	to := t.log.start
 	if index > t.log.first {
