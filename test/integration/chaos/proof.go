@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,7 @@ type reader struct {
 	// They differ only where Redis lost what the client saw.
 	at, last position
 	exact    bool
+	blurred  bool         // of last only the millisecond is known: nobody had the event acknowledged
 	previous *item        // the gap, if that was the last thing
 	sawAt    map[int]item // by number
 	saw      map[position]bool
@@ -196,7 +198,7 @@ func (r *reader) event(it item) {
 		}
 		r.at = at
 	}
-	r.last, r.exact, r.previous = at, known, nil
+	r.last, r.exact, r.blurred, r.previous = at, known, !known, nil
 }
 
 func (r *reader) gap(it item) {
@@ -211,7 +213,7 @@ func (r *reader) gap(it item) {
 	}
 	// Behind a loss a client may stand where the stream goes on from, which is
 	// not where its gap ends.
-	r.last, r.exact, r.previous = it.to, it.reason != "lost", &it
+	r.last, r.exact, r.blurred, r.previous = it.to, it.reason != "lost", false, &it
 	r.at = later(r.at, it.to)
 }
 
@@ -226,7 +228,7 @@ func (r *reader) lossGap(it item) {
 	}
 	// What the client would have to go back for it cannot be given: the master that
 	// it had heard was another one than the one that stayed.
-	if still := between(r.kept, later(later(r.at, it.from), r.last), it.to); len(still) > 0 {
+	if still := between(r.kept, later(later(r.at, it.from), r.reached()), it.to); len(still) > 0 {
 		r.bad(gapTooWide, "the gap (%v, %v] covers %s, which the stream has", it.from, it.to, r.show(still))
 	}
 	// A client that stands on what Redis lost, and comes to a replica that knows
@@ -237,10 +239,18 @@ func (r *reader) lossGap(it item) {
 	}
 }
 
-// standsAt tells whether the last thing has this position, of which only the
-// milliseconds are known where nobody had it acknowledged.
+// standsAt tells whether the last thing has this position, as far as it is known.
 func (r *reader) standsAt(p position) bool {
-	return p == r.last || !r.exact && p.ms == r.last.ms
+	return p == r.last || r.blurred && p.ms == r.last.ms
+}
+
+// reached is the last thing's position or, where it is not known, the last that
+// it can have.
+func (r *reader) reached() position {
+	if r.blurred {
+		return position{ms: r.last.ms, seq: math.MaxUint64}
+	}
+	return r.last
 }
 
 func (r *reader) trimGap(it item) {
