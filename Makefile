@@ -76,7 +76,7 @@ helm-golden: ## write what the chart's tests compare with, and the table of helm
 	cd test/helm && go test -count=1 -run '^(TestGolden|TestValuesTable)$$' . -update
 
 .PHONY: deploy
-deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose
+deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose, alerts, dashboard and runbook
 	cd test/deploy && go test -count=1 ./...
 
 .PHONY: chaos
