@@ -211,7 +211,7 @@ func TestWatching(t *testing.T) {
 	must(t, w.Flush())
 	t.Logf("\n%s", table.String())
 	for _, name := range []string{
-		"GatewayWithoutRedis", "GatewayReplicaWithoutRedis", "GatewayRedisLinksMissing", "GatewayEventsLost", "GatewayReplicaDown",
+		"GatewayWithoutRedis", "GatewayRedisLinksMissing", "GatewayEventsLost", "GatewayReplicaDown",
 		"GatewayPlainRejected", "GatewayFull", "GatewayNearlyFull", "GatewayWebhookFails", "GatewayWebhookCircuitOpen", "GatewayTokensUnverified",
 	} {
 		if !up[name] {
