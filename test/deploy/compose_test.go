@@ -154,10 +154,19 @@ func TestComposeNginxIsDocumented(t *testing.T) {
 // Prometheus asks the replicas, and loads the chart's alerts, which are for the
 // job of this name.
 func TestComposePrometheus(t *testing.T) {
-	config := filepath.Join(compose, "prometheus.yml")
-	promtool(t, "check", "config", config)
+	const home = "/etc/prometheus/"
+	inside := t.TempDir() // what the container has there
+	for _, v := range loadCompose(t).Services["prometheus"].Volumes {
+		if place, ok := strings.CutPrefix(v.Target, home); ok {
+			must(t, os.Symlink(v.Source, filepath.Join(inside, place)))
+		}
+	}
+	config := filepath.Join(inside, "prometheus.yml")
+	out, err := exec.Command("promtool", "check", "config", config).CombinedOutput()
+	if want := strconv.Itoa(len(readAlerts(t))) + " rules found"; err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("promtool: %v, want %s\n%s", err, want, out)
+	}
 	var c struct {
-		RuleFiles     []string `yaml:"rule_files"`
 		ScrapeConfigs []struct {
 			JobName       string                       `yaml:"job_name"`
 			StaticConfigs []struct{ Targets []string } `yaml:"static_configs"`
@@ -166,16 +175,6 @@ func TestComposePrometheus(t *testing.T) {
 	readYAML(t, config, &c)
 	if len(c.ScrapeConfigs) != 1 || c.ScrapeConfigs[0].JobName != "gateway" {
 		t.Errorf("the alerts are for the job gateway, Prometheus scrapes %+v", c.ScrapeConfigs)
-	}
-	files := map[string]string{} // in the container, by their place here
-	for _, v := range loadCompose(t).Services["prometheus"].Volumes {
-		files[v.Source] = v.Target
-	}
-	alerts, err := filepath.Abs(rulesFile)
-	must(t, err)
-	inside := filepath.Join(files[filepath.Dir(alerts)], filepath.Base(alerts))
-	if loaded, err := filepath.Match(filepath.Join("/etc/prometheus", c.RuleFiles[0]), inside); err != nil || !loaded {
-		t.Errorf("Prometheus loads %q, the alerts are in %s", c.RuleFiles, inside)
 	}
 	if got, want := c.ScrapeConfigs[0].StaticConfigs[0].Targets, []string{"gateway-1:9090", "gateway-2:9090"}; !slices.Equal(got, want) {
 		t.Errorf("Prometheus asks %q, want %q", got, want)
