@@ -81,7 +81,7 @@ docs: helm-golden ## write what is generated in docs/ and helm/README.md anew
 	go test -count=1 ./internal/config -run '^TestTheReferenceIsCurrent$$' -update
 
 .PHONY: deploy
-deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose
+deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose, alerts, dashboard and runbook
 	cd test/deploy && go test -count=1 ./...
 
 .PHONY: chaos

@@ -132,6 +132,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err := g.telemetry.RecordBuild(b.Version, b.Commit, b.Go); err != nil {
 		return err
 	}
+	g.telemetry.RecordConnectionLimit(g.maxConnections())
 	if err := g.loadCertificate(); err != nil {
 		return err
 	}
@@ -141,6 +142,11 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 			Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Logger: g.log,
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if cfg.JWKSURL != "" {
+		if err := g.telemetry.ObserveKeySet(g.verifier.KeySetLoaded); err != nil {
 			return err
 		}
 	}
@@ -176,6 +182,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err := g.telemetry.Observe(telemetry.Sources{
 		Connections: g.streams.Connections, LoopConnections: g.streams.LoopConnections, Subscriptions: g.hub.Subscriptions,
 		Channels: g.hub.Channels, Lag: g.hub.Lag, LogBytes: g.hub.LogBytes,
+		Ready: g.isReady,
 	}); err != nil {
 		return err
 	}
@@ -303,6 +310,16 @@ func (g *gateway) ready() map[string]error {
 		parts["tokens"] = g.verifier.Ready()
 	}
 	return parts
+}
+
+// isReady tells whether /readyz answers 200.
+func (g *gateway) isReady() bool {
+	for _, trouble := range g.ready() {
+		if trouble != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // leave ends the streams over the drain time and then the servers.

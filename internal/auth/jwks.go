@@ -48,9 +48,10 @@ type remoteKeys struct {
 	stopped chan struct{} // closed when run has returned
 
 	mu      sync.Mutex
-	set     *keySet // nil: none yet
-	round   *round  // asked for or under way; nil: neither
-	failing bool    // the last round failed, and run waits before the next
+	set     *keySet   // nil: none yet
+	loaded  time.Time // when set came
+	round   *round    // asked for or under way; nil: neither
+	failing bool      // the last round failed, and run waits before the next
 }
 
 // round is one fetch that requests may wait for.
@@ -93,6 +94,13 @@ func (r *remoteKeys) current() *keySet {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.set
+}
+
+// loadedAt is when the newest key set came, zero if there is none yet.
+func (r *remoteKeys) loadedAt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loaded
 }
 
 // newer returns the key for t from a newer set than seen: an error that matches
@@ -151,7 +159,7 @@ func (r *remoteKeys) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		news := r.end(current, set, err)
+		news := r.end(current, set, err, time.Now())
 		// Between 80 % and 120 %, so that replicas started together part.
 		next := refreshEvery*4/5 + rand.N(refreshEvery*2/5)
 		if err != nil {
@@ -191,13 +199,13 @@ func (r *remoteKeys) begin() *round {
 
 // end finishes a round. It tells whether there are keys after none, or after
 // trouble.
-func (r *remoteKeys) end(current *round, set *keySet, err error) (news bool) {
+func (r *remoteKeys) end(current *round, set *keySet, err error, now time.Time) (news bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	news = err == nil && (r.set == nil || r.failing)
 	r.failing = err != nil
 	if err == nil {
-		r.set = set
+		r.set, r.loaded = set, now
 	} else {
 		current.err = ErrUnavailable
 	}

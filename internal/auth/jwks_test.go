@@ -143,6 +143,31 @@ func TestJWKSRefreshForgetsWithdrawnKeys(t *testing.T) {
 	})
 }
 
+// What says how old the keys are stands still while none can be had.
+func TestJWKSLoadedWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := &issuer{down: errRefused}
+		v := newRemote(t, from, Options{})
+		synctest.Wait()
+		if at := v.KeySetLoaded(); !at.IsZero() {
+			t.Errorf("loaded at %v, with an issuer that was never there", at)
+		}
+		from.serve(keySetJSON(jwk(p256Key().Public(), "a", nil)))
+		time.Sleep(fetchRetry.Max)
+		first := v.KeySetLoaded()
+		time.Sleep(refreshEvery * 6 / 5)
+		again := v.KeySetLoaded()
+		if first.IsZero() || !again.After(first) {
+			t.Errorf("loaded at %v, and then at %v", first, again)
+		}
+		from.change(func() { from.down = errRefused })
+		time.Sleep(time.Hour)
+		if at := v.KeySetLoaded(); at.Sub(again) > refreshEvery*6/5 {
+			t.Errorf("loaded at %v in an outage that began at %v", at, again)
+		}
+	})
+}
+
 func TestJWKSUnknownKeysShareAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := &issuer{body: keySetJSON(jwk(p256Key().Public(), "a", nil))}
@@ -224,7 +249,7 @@ func TestJWKSSetThatCameMeanwhileNeedsNoFetch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.end(r.begin(), &keySet{}, nil)
+	r.end(r.begin(), &keySet{}, nil, time.Now())
 	if err := r.refetch(t.Context(), nil); err != nil || r.round != nil {
 		t.Errorf("refetch = %v, want the set that came after the caller looked", err)
 	}

@@ -143,6 +143,15 @@ func (v *Verifier) Ready() error {
 	return nil
 }
 
+// KeySetLoaded is when the JWKS was last loaded; zero before the first time, and
+// where there is none.
+func (v *Verifier) KeySetLoaded() time.Time {
+	if v.remote == nil {
+		return time.Time{}
+	}
+	return v.remote.loadedAt()
+}
+
 // Verify checks a token and returns what it says. The error matches ErrNoToken
 // (token is empty), ErrBadToken (then it is a *TokenError) or ErrUnavailable.
 // It never contains the token.

@@ -77,7 +77,8 @@ const (
 var Metrics = []Metric{
 	{Name: "gateway.build.info", Kind: Gauge, read: true, Help: "What this replica was built from, by its labels version, commit and go_version; always 1."},
 	{Name: "gateway.connections", Kind: Gauge, read: true, Unit: "{connection}", Help: "Streams and polls that are open."},
-	{Name: "gateway.connections.loop", Kind: Gauge, read: true, Unit: "{connection}", Help: "Of these, the ones that a loop writes to; the others have a goroutine each."},
+	{Name: "gateway.connections.limit", Kind: Gauge, Unit: "{connection}", Help: "Streams and polls that may be open, by max-connections or by the open files; 0 is any number."},
+	{Name: "gateway.connections.loop", Kind: Gauge, read: true, Unit: "{connection}", Help: "Of those that are open, the ones that a loop writes to; the others have a goroutine each."},
 	{Name: "gateway.subscriptions", Kind: Gauge, read: true, Unit: "{subscription}", Help: "Subscriptions: one for each channel of each connection."},
 	{Name: "gateway.channels", Kind: Gauge, read: true, Unit: "{channel}", Help: "Channels that this replica is subscribed to."},
 	{Name: "gateway.streams.opened", Kind: Counter, Unit: "{stream}", Help: "Streams that began."},
@@ -111,6 +112,7 @@ var Metrics = []Metric{
 	{Name: "gateway.log.bytes", Kind: Gauge, read: true, Unit: unitBytes, Help: "Bytes that the logs of all channels hold in memory; log-memory bounds them."},
 	{Name: "gateway.log.evictions", Kind: Counter, Unit: "{event}", Help: "Events that left the logs of this replica early, for log-memory. Who needs them reads the stream."},
 
+	{Name: "gateway.ready", Kind: Gauge, read: true, Unit: unitNone, Help: "1 while /readyz answers 200, otherwise 0."},
 	{Name: "gateway.redis.up", Kind: Gauge, Unit: unitNone, Help: "1 while everything is heard from Redis, otherwise 0."},
 	{Name: "gateway.redis.links", Kind: Gauge, Unit: "{connection}", Help: "Subscription connections to Redis, by state: up, and wanted in all.",
 		Label: "state", Values: []string{"up", "wanted"}},
@@ -134,6 +136,7 @@ var Metrics = []Metric{
 		Label: "result", Values: values(resultCached, webhook.ResultAllow, webhook.ResultDeny, webhook.ResultTimeout, webhook.ResultNetwork, webhook.ResultStatus,
 			webhook.ResultAnswer, webhook.ResultCircuit, webhook.ResultOverload, webhook.ResultAbandoned)},
 	{Name: "gateway.webhook.duration", Kind: Histogram, Unit: unitSeconds, Help: "Time from a question that was sent to its end, with its wait for a turn and all attempts."},
+	{Name: "gateway.jwks.loaded", Kind: Gauge, read: true, Unit: unitSeconds, Help: "When the key set of `jwks-url` was last loaded, in Unix time; 0 before the first time. It is fetched again every 5 minutes, and the last one counts meanwhile.", Only: "with `jwks-url`"},
 	{Name: "gateway.tls.certificate.expiry", Kind: Gauge, read: true, Unit: unitSeconds, Help: "When the TLS certificate in use expires, in Unix time.", Only: "with `tls-cert-file`"},
 }
 

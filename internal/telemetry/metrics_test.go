@@ -57,9 +57,12 @@ func newTelemetry(t *testing.T) *Telemetry {
 	zero := func() int { return 0 }
 	err = o.Observe(Sources{
 		Connections: zero, LoopConnections: zero, Subscriptions: zero, Channels: zero,
-		Lag: func() (int64, int) { return 0, 0 }, LogBytes: func() int64 { return 0 },
+		Lag: func() (int64, int) { return 0, 0 }, LogBytes: func() int64 { return 0 }, Ready: func() bool { return false },
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.ObserveKeySet(func() time.Time { return time.Time{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.ObserveCertificate(func() time.Time { return time.Unix(0, 0) }); err != nil {
@@ -141,6 +144,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 // Every hook moves a series that is described, and adds none.
 func TestHooksMoveTheirSeries(t *testing.T) {
 	o := newTelemetry(t)
+	o.RecordConnectionLimit(10)
 	c := o.Channels()
 	c.EventIn()
 	c.Conflated()

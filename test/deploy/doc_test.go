@@ -1,4 +1,5 @@
-// Package deploy_test checks what the gateway is delivered and run with: the
-// Dockerfile and deploy/compose. It is a module of its own, so that the
-// libraries of Docker and Compose are no business of who builds the gateway.
+// Package deploy_test checks what the gateway is delivered, run and watched
+// with: the Dockerfile, deploy/compose, alerts, dashboards and the runbook. It is
+// a module of its own, so that the libraries of Docker, Compose and Prometheus
+// are no business of who builds the gateway.
 package deploy_test
