@@ -227,8 +227,9 @@ func (r *reader) lossGap(it item) {
 		return
 	}
 	// What the client would have to go back for it cannot be given: the master that
-	// it had heard was another one than the one that stayed.
-	if still := between(r.kept, later(later(r.at, it.from), r.reached()), it.to); len(still) > 0 {
+	// it had heard was another one than the one that stayed. And while two of them
+	// live, a replica that hears the wrong one knows no better.
+	if still := between(r.kept, later(later(r.at, it.from), r.reached()), it.to); len(still) > 0 && !r.forksAt(it.when) {
 		r.bad(gapTooWide, "the gap (%v, %v] covers %s, which the stream has", it.from, it.to, r.show(still))
 	}
 	// A client that stands on what Redis lost, and comes to a replica that knows
@@ -289,7 +290,7 @@ func (r *reader) untold(heard map[position]bool) {
 	var untold, inexact []position
 	for _, at := range r.lost {
 		switch {
-		case !heard[at] || !r.start.less(at) || r.saw[at] || told(at) || r.diedWith(at):
+		case !heard[at] || !r.start.less(at) || r.saw[at] || told(at) || r.diedWith(at) || r.elsewhere(at):
 		case r.warned(at):
 			inexact = append(inexact, at)
 		default:
@@ -306,8 +307,8 @@ func (r *reader) untold(heard map[position]bool) {
 	}
 }
 
-// diedWith tells whether a replica was killed after an event and before Redis
-// was back: if it was the one that had delivered it, nobody was left who could
+// diedWith tells whether a replica ended after an event and before Redis was
+// back: if it was the one that had delivered it, nobody was left who could
 // record the loss.
 func (r *reader) diedWith(at position) bool {
 	heard := time.UnixMilli(int64(at.ms))
@@ -318,8 +319,28 @@ func (r *reader) diedWith(at position) bool {
 		}
 	}
 	return slices.ContainsFunc(r.faults, func(f played) bool {
-		return f.name == replicaKilled && f.begin.After(heard) && f.begin.Before(until)
+		// One that is terminated drains first.
+		ends := f.name == replicaKilled && f.begin.After(heard) || f.name == replicaTerminated && f.end.After(heard)
+		return ends && f.begin.Before(until)
 	})
+}
+
+// elsewhere tells whether the client had already heard later events, of another
+// master than the one that stayed, and was told of a gap behind these.
+func (r *reader) elsewhere(at position) bool {
+	i := r.behind(at)
+	if i < 0 {
+		return false
+	}
+	if p, known := r.find(r.items[i].n, r.items[i].ms); known && contains(r.kept, p) {
+		return false
+	}
+	for _, it := range r.items[i+1:] {
+		if it.what != opened {
+			return it.what == gap
+		}
+	}
+	return false
 }
 
 // warned tells whether the client got a gap for a loss in the place where the

@@ -7,8 +7,11 @@ import (
 	"realtime-gateway/test/integration/harness"
 )
 
-// replicaKilled is the fault that lets nobody finish anything.
-const replicaKilled = "replica killed"
+// The faults that end a replica: replicaKilled lets nobody finish anything.
+const (
+	replicaKilled     = "replica killed"
+	replicaTerminated = "replica terminated"
+)
 
 // replicaFaults are what happens to replicas in every topology.
 func replicaFaults(replicas []*harness.Gateway) []fault {
@@ -18,7 +21,7 @@ func replicaFaults(replicas []*harness.Gateway) []fault {
 			g := of(target)
 			return g.Start, g.Kill()
 		}},
-		{name: "replica terminated", lane: replicaLane, longest: time.Second, begin: func(target int) (func() error, error) {
+		{name: replicaTerminated, lane: replicaLane, longest: time.Second, begin: func(target int) (func() error, error) {
 			g := of(target)
 			_, err := g.Process().Terminate()
 			return g.Start, err

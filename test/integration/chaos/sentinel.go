@@ -22,7 +22,7 @@ func sentinel(w *world, dir string) (func(int) string, error) {
 	w.db = s.DB
 	// On a busy machine the Sentinels now and then replace a master that lives.
 	stop, err := s.Switches(func(at time.Time) {
-		w.happened(played{name: "the Sentinels switched", begin: at.Add(-switching), end: at.Add(switching), loses: true})
+		w.happened(played{name: "the Sentinels switched", begin: at.Add(-switching), end: at.Add(switching), loses: true, forks: true})
 	})
 	w.closers = append(w.closers, stop)
 	if err != nil {
@@ -55,9 +55,6 @@ func sentinel(w *world, dir string) (func(int) string, error) {
 			}
 			return func() error {
 				_, err := s.WaitMaster(old)
-				// Stories tell an event's positions apart by the millisecond, and the
-				// new master takes at this moment what the old one has in its sockets.
-				time.Sleep(50 * time.Millisecond)
 				return errors.Join(err, old.Thaw(), follows(old))
 			}, old.Freeze()
 		}},

@@ -67,6 +67,7 @@ type played struct {
 	name       string
 	begin, end time.Time
 	loses      bool // Redis may lose what it has acknowledged
+	forks      bool // and two masters may take events at once
 }
 
 func (p played) String() string {
@@ -143,6 +144,13 @@ func (t *truth) timeline(faults []played) (timeline, []violation) {
 func (t *truth) arrivedAgain(e entry, l *timeline) bool {
 	return slices.ContainsFunc(t.acks, func(a ack) bool {
 		return a.n == e.n && a.at.less(e.at) && l.losesBetween(a.when, time.UnixMilli(int64(e.at.ms)))
+	})
+}
+
+// forksAt tells whether two masters may have taken events shortly before a time.
+func (l *timeline) forksAt(at time.Time) bool {
+	return slices.ContainsFunc(l.faults, func(f played) bool {
+		return f.forks && !f.end.Add(lossSettles).Before(at) && !f.begin.After(at)
 	})
 }
 
