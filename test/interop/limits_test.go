@@ -64,6 +64,7 @@ func again(t *testing.T, f *front, n int) {
 // One client tries again only where it was connected before, and then also
 // what is refused for good.
 func TestBareLaunchDarkly(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1)
 	front := newFront(t, f.replicas[0])
 	front.answerBy(503)
@@ -86,6 +87,7 @@ func TestBareLaunchDarkly(t *testing.T) {
 // An event that is larger than a client's buffer is never read, nor what comes
 // after it: the client meets it again on each of its streams.
 func TestBareClientsMeetALargeEvent(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1)
 	each(t, func(t *testing.T, c client) {
 		ch := "public:large:" + c.name

@@ -12,6 +12,7 @@ import (
 
 // Who is over a limit is told so by a stream, and comes back by itself.
 func TestTemporaryRefusal(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1, "--max-connections-per-user", "1", "--heartbeat", "1s") // behind a balancer a client that left is noticed by a heartbeat
 	each(t, func(t *testing.T, c client) {
 		ch := "private:limit:" + c.name
@@ -102,6 +103,7 @@ func TestChannelLost(t *testing.T) {
 // A token's end is the stream's, and the next token continues it where it was:
 // clients that send headers take one for each attempt, a page renews its cookie.
 func TestTokenExpires(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1)
 	each(t, func(t *testing.T, c client) {
 		ch := "private:expires:" + c.name
@@ -130,6 +132,7 @@ func TestTokenExpires(t *testing.T) {
 // A proxy that answers 503 by itself loses those who follow the standard of
 // EventSource, and not the others.
 func TestStatus503(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1)
 	each(t, func(t *testing.T, c client) {
 		ch := "public:503:" + c.name
@@ -152,6 +155,7 @@ func TestStatus503(t *testing.T) {
 // What docs/load-balancers.md has a proxy say when no replica is there brings
 // all of them back.
 func TestProxyWithoutReplicas(t *testing.T) {
+	t.Parallel()
 	f := start(t, 1)
 	each(t, func(t *testing.T, c client) {
 		ch := "public:away:" + c.name

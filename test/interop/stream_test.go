@@ -139,6 +139,7 @@ func TestHeartbeats(t *testing.T) {
 // A cursor that is too old brings a gap, once: on the way back the client's own
 // Last-Event-ID wins over the cursor in the URL.
 func TestGap(t *testing.T) {
+	t.Parallel()
 	f := start(t, 2)
 	each(t, func(t *testing.T, c client) {
 		ch := "few:" + c.name
