@@ -20,7 +20,7 @@ LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date
 # npm packages may bring Go files along, which are not ours.
 GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
 PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
-UNIT         = $(filter-out %/test/integration %/test/integration/harness %/test/integration/chaos,$(PACKAGES))
+UNIT         = $(filter-out %/test/interop %/test/integration %/test/integration/harness %/test/integration/chaos,$(PACKAGES))
 # Integration tests wait more than they compute.
 INTEGRATION  = go test -race -count=1 -parallel 8 -timeout 15m ./test/integration/...
 
@@ -51,6 +51,7 @@ check: ## format, vet and staticcheck, no tests
 	go vet $(PACKAGES)
 	go run $(STATICCHECK) $(PACKAGES)
 	cd test/deploy && go vet ./... && go run $(STATICCHECK) ./...
+	cd test/interop/goclients && go vet . && go run $(STATICCHECK) .
 
 # Last in the run, so that nobody overlooks what could not be checked.
 .PHONY: vuln
@@ -84,6 +85,11 @@ docs: helm-golden ## write what is generated in docs/ and helm/README.md anew
 deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose, alerts, dashboard and runbook
 	cd test/deploy && go test -count=1 ./...
 
+# Apart from make test: these need a browser and npm packages.
+.PHONY: interop
+interop: deps web-deps ## let public clients in Go and JavaScript and a real browser consume the gateway
+	go test -race -count=1 -parallel 8 -timeout 15m ./test/interop
+
 .PHONY: chaos
 chaos: deps ## play faults for TIME (5m) by SEED (random) on TOPOLOGY (all) and prove that nothing was lost
 	go test -race -count=1 -timeout 0 -v ./test/integration/chaos -run '^TestChaos$$' \
@@ -107,13 +113,25 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 fmt: ## format the Go code
 	gofmt -w $(GO_FILES)
 
+# $(call install,TOOL[:PACKAGE] …) installs what is missing where that is possible.
+define install
+@missing=""; for tool in $(1); do command -v "$${tool%%:*}" >/dev/null || missing="$$missing $${tool##*:}"; done; \
+if [ -n "$$missing" ]; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else \
+		echo "missing, install them: sudo apt-get install$$missing" >&2; exit 1; \
+	fi; \
+fi
+endef
+
 .PHONY: deps
 deps: ## install redis-server, haproxy, nginx and prometheus for the tests where that is possible
-	@missing=""; for tool in redis-server haproxy nginx prometheus; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	if [ -n "$$missing" ]; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
-		else \
-			echo "missing, install them: sudo apt-get install$$missing" >&2; exit 1; \
-		fi; \
-	fi
+	$(call install,redis-server haproxy nginx prometheus)
+
+# Apart from deps: a browser is large, and most work needs none.
+.PHONY: web-deps
+web-deps: ## install Chromium, Node.js and the npm packages of the tests where that is possible
+	$(call install,chromium node:nodejs npm curl)
+	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' || { echo "node is $$(node --version), wanted is 20 or later" >&2; exit 1; }
+	cd test/interop/web && npm ci --no-audit --no-fund

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -151,41 +150,9 @@ func count(t *testing.T, f *fixture, channel string, first, last int) {
 // each once and in order.
 func wantNumbers(t *testing.T, events []harness.Event, first, last int) {
 	t.Helper()
-	var got []string
-	right := len(events) == last-first+1
-	for i, e := range events {
-		right = right && e.N == first+i && !e.Own()
-		switch e.Name {
-		case "count":
-			got = append(got, strconv.Itoa(e.N))
-		default:
-			got = append(got, e.Name)
-		}
+	if err := harness.InOrder(events, first, last); err != nil {
+		t.Fatal(err)
 	}
-	if !right {
-		t.Fatalf("heard %s; want %d to %d, each once and in order", summary(got), first, last)
-	}
-}
-
-// summary writes consecutive numbers as ranges.
-func summary(list []string) string {
-	var out []string
-	for i := 0; i < len(list); {
-		j := i + 1
-		first, err := strconv.Atoi(list[i])
-		for ; err == nil && j < len(list); j++ {
-			if n, err := strconv.Atoi(list[j]); err != nil || n != first+j-i {
-				break
-			}
-		}
-		if j-i > 2 {
-			out = append(out, list[i]+".."+list[j-1])
-		} else {
-			out = append(out, list[i:j]...)
-		}
-		i = j
-	}
-	return "[" + strings.Join(out, " ") + "]"
 }
 
 // noGaps checks that nobody was told of a gap.

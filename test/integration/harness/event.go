@@ -2,6 +2,8 @@ package harness
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -43,4 +45,45 @@ func newEvent(id, name, data string) Event {
 	// Data that is not of this shape is judged by the test that reads it.
 	_ = json.Unmarshal([]byte(data), &e.Fields)
 	return e
+}
+
+// InOrder returns an error unless the events are the counted ones first to
+// last, each once and in order.
+func InOrder(events []Event, first, last int) error {
+	var got []string
+	right := len(events) == last-first+1
+	for i, e := range events {
+		right = right && e.N == first+i && !e.Own()
+		switch e.Name {
+		case "count":
+			got = append(got, strconv.Itoa(e.N))
+		default:
+			got = append(got, e.Name)
+		}
+	}
+	if right {
+		return nil
+	}
+	return fmt.Errorf("heard %s; want %d to %d, each once and in order", summary(got), first, last)
+}
+
+// summary writes consecutive numbers as ranges.
+func summary(list []string) string {
+	var out []string
+	for i := 0; i < len(list); {
+		j := i + 1
+		first, err := strconv.Atoi(list[i])
+		for ; err == nil && j < len(list); j++ {
+			if n, err := strconv.Atoi(list[j]); err != nil || n != first+j-i {
+				break
+			}
+		}
+		if j-i > 2 {
+			out = append(out, list[i]+".."+list[j-1])
+		} else {
+			out = append(out, list[i:j]...)
+		}
+		i = j
+	}
+	return "[" + strings.Join(out, " ") + "]"
 }

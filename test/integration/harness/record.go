@@ -58,6 +58,17 @@ func (r *Record) change(f func()) {
 	}
 }
 
+// Hear adds an event, as a client that is not of this package hands it over.
+func (r *Record) Hear(lastEventID, name, data string) {
+	r.change(func() {
+		r.cursor = lastEventID
+		r.events = append(r.events, newEvent(lastEventID, name, data))
+	})
+}
+
+// End says that such a client hears no more, and why.
+func (r *Record) End(err error) { r.change(func() { r.ended, r.endErr = true, err }) }
+
 // Wait waits until the record is as wanted, and returns it; after limit, an
 // error that shows what was heard instead.
 func (r *Record) Wait(what string, limit time.Duration, wanted func(View) bool) (View, error) {
