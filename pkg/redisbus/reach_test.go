@@ -1,0 +1,101 @@
+package redisbus
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// answering serves connections by line until the test ends: it answers each with
+// answer, closes the connection for "", and says nothing at all for "-".
+func answering(t *testing.T, answer string) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	var conns []net.Conn
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, c)
+			mu.Unlock()
+			running.Go(func() {
+				defer c.Close()
+				if answer == "" {
+					return
+				}
+				in := bufio.NewScanner(c)
+				for in.Scan() {
+					// The last line of a command is its last word.
+					if word := strings.ToUpper(in.Text()); answer != "-" && (word == "PING" || word == "2") {
+						if _, err := c.Write([]byte(answer + "\r\n")); err != nil {
+							return
+						}
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for _, c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+// What takes a connection is there, though it says nothing; who refuses it,
+// closes it, or says that it does not serve at the moment, is away.
+func TestReach(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusing := l.Addr().String()
+	l.Close()
+	for name, test := range map[string]struct {
+		addr   string
+		secure bool
+		away   bool
+	}{
+		"answers":              {addr: answering(t, "+PONG")},
+		"wants a password":     {addr: answering(t, "-NOAUTH Authentication required.")},
+		"denies PING":          {addr: answering(t, "-NOPERM this user has no permissions to run the 'ping' command")},
+		"says nothing":         {addr: answering(t, "-")},
+		"does not shake hands": {addr: answering(t, "-"), secure: true},
+		"speaks no TLS":        {addr: answering(t, "+PONG"), secure: true},
+		"refuses":              {addr: refusing, away: true},
+		"closes":               {addr: answering(t, ""), away: true},
+		"closes, with TLS":     {addr: answering(t, ""), secure: true, away: true},
+		"loads":                {addr: answering(t, "-LOADING Redis is loading the dataset in memory"), away: true},
+		"has lost its master":  {addr: answering(t, "-MASTERDOWN Link with MASTER is down"), away: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := &redis.Options{Addr: test.addr}
+			if test.secure {
+				o.TLSConfig = &tls.Config{}
+			}
+			err := reach(t.Context(), o)
+			if (err != nil) != test.away || err != nil && !strings.Contains(err.Error(), test.addr) {
+				t.Errorf("away: %v, want %t, and its address", err, test.away)
+			}
+		})
+	}
+}
