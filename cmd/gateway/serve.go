@@ -21,6 +21,7 @@ import (
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
 	"realtime-gateway/internal/origin"
+	"realtime-gateway/internal/readiness"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/internal/tlsfiles"
@@ -45,6 +46,7 @@ type gateway struct {
 	bus       *redisbus.Bus
 	hub       *channels.Hub
 	streams   *sse.Handler
+	readiness *readiness.Judge
 	dev       *devMode       // nil unless --dev
 	tls       *tlsfiles.Pair // nil where the public address is plain HTTP
 	public    *http.Server
@@ -91,6 +93,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
 	parts.run("streams", g.streams.Run)
+	parts.run("readiness", g.readiness.Run)
 	g.servePublic(parts, publicAddr)
 	parts.run("operations", func(context.Context) error { return serving(g.ops.Serve(opsAddr)) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
@@ -173,9 +176,11 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return err
 	}
+	g.readiness = readiness.New(readiness.Options{Own: g.own, Redis: g.bus.State, Reach: g.bus.Reach, Grace: cfg.ReadyGrace, Logger: g.log})
 	if err := g.telemetry.Observe(telemetry.Sources{
 		Connections: g.streams.Connections, LoopConnections: g.streams.LoopConnections, Subscriptions: g.hub.Subscriptions,
 		Channels: g.hub.Channels, Lag: g.hub.Lag, LogBytes: g.hub.LogBytes,
+		Ready: func() bool { return g.readiness.Report().Status != readiness.NotReady },
 	}); err != nil {
 		return err
 	}
@@ -209,7 +214,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof, Dev: g.dev != nil,
+		Ready: g.readiness.Report, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof, Dev: g.dev != nil,
 	}))
 	return nil
 }
@@ -292,10 +297,9 @@ func (g *gateway) connections(ctx context.Context, user, channel string, limit i
 	return g.streams.List(ctx, f, limit)
 }
 
-// ready tells per part whether this replica can deliver.
-func (g *gateway) ready() map[string]error {
-	parts := g.bus.State()
-	parts["streams"] = nil
+// own tells per part whether this replica by itself can serve.
+func (g *gateway) own() map[string]error {
+	parts := map[string]error{"streams": nil}
 	if g.draining.Load() {
 		parts["streams"] = errors.New("draining")
 	}

@@ -91,7 +91,7 @@ func newTelemetry(t *testing.T) *Telemetry {
 	zero := func() int { return 0 }
 	err = o.Observe(Sources{
 		Connections: zero, LoopConnections: zero, Subscriptions: zero, Channels: zero,
-		Lag: func() (int64, int) { return 0, 0 }, LogBytes: func() int64 { return 0 },
+		Lag: func() (int64, int) { return 0, 0 }, LogBytes: func() int64 { return 0 }, Ready: func() bool { return false },
 	})
 	if err != nil {
 		t.Fatal(err)

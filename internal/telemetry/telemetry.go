@@ -118,6 +118,7 @@ type Sources struct {
 	Channels        func() int                      // that are subscribed to
 	Lag             func() (most int64, behind int) // of subscriptions
 	LogBytes        func() int64                    // in the channels' logs
+	Ready           func() bool                     // whether newcomers are welcome
 }
 
 // Observe adds the gauges of sources. The error is that of OpenTelemetry about
@@ -125,12 +126,16 @@ type Sources struct {
 func (t *Telemetry) Observe(s Sources) error {
 	return observe(t.meter, []string{
 		"gateway.connections", "gateway.connections.loop", "gateway.subscriptions", "gateway.channels",
-		"gateway.buffer.lag", "gateway.subscriptions.behind", "gateway.log.bytes",
+		"gateway.buffer.lag", "gateway.subscriptions.behind", "gateway.log.bytes", "gateway.ready",
 	}, func() []int64 {
 		most, behind := s.Lag()
+		ready := int64(0)
+		if s.Ready() {
+			ready = 1
+		}
 		return []int64{
 			int64(s.Connections()), int64(s.LoopConnections()), int64(s.Subscriptions()), int64(s.Channels()),
-			most, int64(behind), s.LogBytes(),
+			most, int64(behind), s.LogBytes(), ready,
 		}
 	})
 }
