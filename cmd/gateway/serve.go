@@ -54,8 +54,17 @@ type gateway struct {
 	draining  atomic.Bool
 }
 
-// shutdownTimeout is how long requests other than streams may take to end.
-const shutdownTimeout = 5 * time.Second
+// What a replica that leaves may take behind its drain time; README.md promises
+// the sum of the last two.
+const (
+	// lastBytes is how long the clients of streams have for what they were written.
+	lastBytes = 3 * time.Second
+	// leaveTimeout is when, behind the drain time, all that is left is cut: requests
+	// other than streams, and what was not handed over to other replicas.
+	leaveTimeout = 5 * time.Second
+	// flushTimeout is how long a collector has to take the last telemetry.
+	flushTimeout = 5 * time.Second
+)
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
@@ -116,7 +125,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 	err = parts.wait()
 	g.revoked.Close() // behind the parts, which ask it until they have ended
-	flushing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if lost := g.telemetry.Shutdown(flushing); lost != nil {
 		log.Warn("the last telemetry could not be sent", "error", lost)
@@ -309,31 +318,34 @@ func (g *gateway) own() map[string]error {
 	return parts
 }
 
-// leave ends the streams over the drain time and then the servers.
+// leave ends the streams over the drain time and then the servers. Newcomers are
+// answered until then, so that none is refused a connection.
 func (g *gateway) leave() {
 	g.draining.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+leaveTimeout)
 	defer cancel()
-	var handover sync.WaitGroup
+	var ends sync.WaitGroup
+	defer ends.Wait()
 	if g.bus.Ready() {
-		handover.Go(func() {
+		ends.Go(func() {
 			if err := g.bus.Leave(ctx); err != nil {
 				g.log.Warn("could not hand over the recording of plain PUBLISH at once; others take over within seconds", "error", err)
 			}
 		})
 	}
-	if g.streams.Drain(ctx, g.cfg.DrainTime) != nil {
+	streams, cancelStreams := context.WithTimeout(ctx, g.cfg.DrainTime+lastBytes)
+	defer cancelStreams()
+	if g.streams.Drain(streams, g.cfg.DrainTime) != nil {
 		// They do not read, so they would not hear of it either.
 		g.log.Warn("some clients took no bytes until the end; their connections are cut", "streams", g.streams.Connections())
 	}
 	for _, s := range []*http.Server{g.public, g.ops} {
-		closing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		if s.Shutdown(closing) != nil {
-			_ = s.Close()
-		}
-		cancel()
+		ends.Go(func() {
+			if s.Shutdown(ctx) != nil {
+				_ = s.Close()
+			}
+		})
 	}
-	handover.Wait()
 }
 
 // listenOps listens for operators. In development, where nobody chose the
