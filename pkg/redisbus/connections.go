@@ -72,6 +72,8 @@ func (b *Bus) topologyChanged(t, before *topology) {
 		for id, m := range before.masters {
 			if now := t.masters[id]; m.slots > 0 && (now == nil || now.slots == 0 || now.addr != m.addr) {
 				b.dialer.cut(m.addr)
+				b.links.leaveReplaced(m.addr)
+				b.record.link.leaveReplaced(m.addr)
 			}
 		}
 	}

@@ -20,8 +20,9 @@ import (
 // The error says why Redis is away: nobody can be connected to, connections are
 // closed, the answer is that it does not serve at the moment, or slots have no
 // master. A server that takes the connection and then says nothing is there, as
-// far as can be told from here: its silence may be this replica's network. It
-// takes up to about two seconds. Safe for concurrent use.
+// far as can be told from here: its silence may be this replica's network. But
+// where Sentinels or other masters answer, that network works, and whoever is
+// silent is away. It takes up to about two seconds. Safe for concurrent use.
 func (b *Bus) Reach(ctx context.Context) error {
 	switch {
 	case b.sentinels != nil:
@@ -38,8 +39,13 @@ func (b *Bus) Reach(ctx context.Context) error {
 		return b.reachMasters(ctx, t)
 	}
 	single := *b.target.single
-	return reach(ctx, &single)
+	if err := reach(ctx, &single); !errors.Is(err, errSilent) {
+		return err
+	}
+	return nil
 }
+
+var errSilent = errors.New("it takes connections and says nothing")
 
 func (b *Bus) reachMasters(ctx context.Context, t *topology) error {
 	if err := t.incomplete(); err != nil {
@@ -47,24 +53,35 @@ func (b *Bus) reachMasters(ctx context.Context, t *topology) error {
 	}
 	var asked sync.WaitGroup
 	var mu sync.Mutex
-	var away error
+	var away, silent error
+	answered := false
 	for _, m := range t.masters {
 		if m.slots == 0 {
 			continue
 		}
 		asked.Go(func() {
-			if err := reach(ctx, b.target.clusterNode(m.addr)); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
+			err := reach(ctx, b.target.clusterNode(m.addr))
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				answered = true
+			case errors.Is(err, errSilent):
+				silent = err
+			default:
 				away = err
 			}
 		})
 	}
 	asked.Wait()
+	if away == nil && answered {
+		return silent
+	}
 	return away
 }
 
-// reach asks one server over a connection of its own.
+// reach asks one server over a connection of its own. The error is errSilent where
+// that was made, and no more.
 func reach(ctx context.Context, o *redis.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -90,7 +107,7 @@ func reach(ctx context.Context, o *redis.Options) error {
 		return nil
 	case !connected.Load():
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return nil // silence
+		err = errSilent
 	case !isAway(err):
 		return nil // it answers, if not what one would like
 	}

@@ -3,7 +3,9 @@ package redisbus
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,8 +62,8 @@ func answering(t *testing.T, answer string) (addr string) {
 	return l.Addr().String()
 }
 
-// What takes a connection is there, though it says nothing; who refuses it,
-// closes it, or says that it does not serve at the moment, is away.
+// What takes a connection and answers is there; who refuses it, closes it, or says
+// that it does not serve at the moment, is away. Silence is told apart.
 func TestReach(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,13 +75,13 @@ func TestReach(t *testing.T) {
 		addr   string
 		secure bool
 		away   bool
+		silent bool
 	}{
 		"answers":              {addr: answering(t, "+PONG")},
 		"wants a password":     {addr: answering(t, "-NOAUTH Authentication required.")},
 		"denies PING":          {addr: answering(t, "-NOPERM this user has no permissions to run the 'ping' command")},
-		"says nothing":         {addr: answering(t, "-")},
-		"does not shake hands": {addr: answering(t, "-"), secure: true},
-		"speaks no TLS":        {addr: answering(t, "+PONG"), secure: true},
+		"says nothing":         {addr: answering(t, "-"), away: true, silent: true},
+		"does not shake hands": {addr: answering(t, "-"), secure: true, away: true, silent: true},
 		"refuses":              {addr: refusing, away: true},
 		"closes":               {addr: answering(t, ""), away: true},
 		"closes, with TLS":     {addr: answering(t, ""), secure: true, away: true},
@@ -93,9 +95,51 @@ func TestReach(t *testing.T) {
 				o.TLSConfig = &tls.Config{}
 			}
 			err := reach(t.Context(), o)
-			if (err != nil) != test.away || err != nil && !strings.Contains(err.Error(), test.addr) {
+			if (err != nil) != test.away || errors.Is(err, errSilent) != test.silent || err != nil && !strings.Contains(err.Error(), test.addr) {
 				t.Errorf("away: %v, want %t, and its address", err, test.away)
 			}
 		})
+	}
+}
+
+// Whoever says nothing is away only where others of the same Redis answer: then it
+// is not this replica's network that keeps the answers.
+func TestReachOfSilence(t *testing.T) {
+	silent, answers := answering(t, "-"), answering(t, "+PONG")
+	cluster, err := Open(Options{URL: "redis+cluster://" + answers, Policies: testPolicies(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	single, err := Open(Options{URL: "redis://" + silent, Policies: testPolicies(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.client.Close()
+	defer single.client.Close()
+	if err := single.Reach(t.Context()); err != nil {
+		t.Errorf("a single server that is silent is away: %v", err)
+	}
+	of := func(addrs ...string) *topology {
+		topo := &topology{masters: make(map[string]*master)}
+		for i, addr := range addrs {
+			m := &master{id: strconv.Itoa(i), addr: addr, slots: 1}
+			topo.masters[m.id] = m
+			for slot := range topo.owner {
+				topo.owner[slot] = m
+			}
+		}
+		return topo
+	}
+	if err := cluster.reachMasters(t.Context(), of(silent, silent)); err != nil {
+		t.Errorf("a Cluster whose masters are all silent is away: %v", err)
+	}
+	if err := cluster.reachMasters(t.Context(), of(silent, answers)); !errors.Is(err, errSilent) {
+		t.Errorf("a Cluster with one silent master is away: %v, want for its silence", err)
+	}
+	if err := cluster.reachMasters(t.Context(), of(answers, answers)); err != nil {
+		t.Errorf("a Cluster whose masters answer is away: %v", err)
+	}
+	if err := cluster.reachMasters(t.Context(), of()); err == nil {
+		t.Error("a Cluster without masters is there")
 	}
 }

@@ -115,11 +115,15 @@ func TestReadyWhileRedisIsAway(t *testing.T) {
 func TestReadyGrace(t *testing.T) {
 	t.Parallel()
 	f := own(t, setup{redisArgs: harness.Durable, flags: []string{"--ready-grace", "1s"}})
+	watch := watchReadiness(t, f.replicas...)
 	must(t, f.redis.Kill())
 	for _, g := range f.replicas {
-		must(t, g.WaitStatus(harness.Degraded))
 		must(t, g.WaitStatus(harness.NotReady))
 		wantMetric(t, g, "gateway_ready", "0")
+	}
+	watch.end()
+	if watch.saw[harness.Degraded] == 0 {
+		t.Errorf("they left without the grace: %v", watch.saw)
 	}
 	must(t, f.redis.Start())
 	ready(t, f)
@@ -151,6 +155,52 @@ func TestOnlyTheDeafReplicaIsNotReady(t *testing.T) {
 			must(t, f.proxies[0].Restore())
 			must(t, deaf.WaitReady())
 			watch.wantAllReady(t)
+		})
+	}
+}
+
+// A master that hangs takes no replica out until it has a successor: the Sentinels,
+// or the other masters, show that the replicas' own network works.
+func TestReadyWhileAMasterHangs(t *testing.T) {
+	t.Parallel()
+	soon := []string{"--redis-deaf-after", "1500ms"} // before there is a successor
+	for kind, s := range map[string]setup{
+		"sentinel": {sentinel: &harness.SentinelOptions{}, flags: soon},
+		"cluster":  {cluster: &harness.ClusterOptions{Replicas: true, PartialCoverage: true}, flags: soon},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := own(t, s)
+			ch := channel("hist")
+			watch := watchReadiness(t, f.replicas...)
+			if kind == "sentinel" {
+				must(t, f.sentinel.Replicated())
+				master, err := f.sentinel.Master()
+				must(t, err)
+				must(t, master.Freeze())
+				t.Cleanup(func() { must(t, master.Thaw()) })
+				_, err = f.sentinel.WaitMaster(master)
+				must(t, err)
+			} else {
+				master, err := f.cluster.Owner(ch)
+				must(t, err)
+				replica, err := f.cluster.ReplicaOf(master)
+				must(t, err)
+				must(t, master.Freeze())
+				t.Cleanup(func() { must(t, master.Thaw()) })
+				must(t, harness.Until("the replica is promoted", 2*harness.Deadline, func() error {
+					role, err := replica.DB.Do(t.Context(), "ROLE").Slice()
+					if err == nil && role[0] != "master" {
+						err = fmt.Errorf("it is a %v", role[0])
+					}
+					return err
+				}))
+			}
+			ready(t, f)
+			watch.wantAllReady(t)
+			if watch.saw[harness.Degraded] == 0 {
+				t.Errorf("nobody noticed: %v", watch.saw)
+			}
 		})
 	}
 }
