@@ -41,7 +41,7 @@ func answering(t *testing.T, answer string) (addr string) {
 				in := bufio.NewScanner(c)
 				for in.Scan() {
 					// The last line of a command is its last word.
-					if word := strings.ToUpper(in.Text()); answer != "-" && (word == "PING" || word == "2") {
+					if word := strings.ToUpper(in.Text()); answer != "-" && (word == "INFO" || word == "2") {
 						if _, err := c.Write([]byte(answer + "\r\n")); err != nil {
 							return
 						}
@@ -77,9 +77,10 @@ func TestReach(t *testing.T) {
 		away   bool
 		silent bool
 	}{
-		"answers":              {addr: answering(t, "+PONG")},
+		"answers":              {addr: answering(t, "$-1")},
 		"wants a password":     {addr: answering(t, "-NOAUTH Authentication required.")},
-		"denies PING":          {addr: answering(t, "-NOPERM this user has no permissions to run the 'ping' command")},
+		"denies":               {addr: answering(t, "-NOPERM this user has no permissions to run the 'hget' command")},
+		"is not the owner":     {addr: answering(t, "-MOVED 1234 127.0.0.1:1")},
 		"says nothing":         {addr: answering(t, "-"), away: true, silent: true},
 		"does not shake hands": {addr: answering(t, "-"), secure: true, away: true, silent: true},
 		"refuses":              {addr: refusing, away: true},
@@ -94,7 +95,7 @@ func TestReach(t *testing.T) {
 			if test.secure {
 				o.TLSConfig = &tls.Config{}
 			}
-			err := reach(t.Context(), o)
+			err := reach(t.Context(), o, keys{DefaultPrefix})
 			if (err != nil) != test.away || errors.Is(err, errSilent) != test.silent || err != nil && !strings.Contains(err.Error(), test.addr) {
 				t.Errorf("away: %v, want %t, and its address", err, test.away)
 			}
@@ -105,7 +106,7 @@ func TestReach(t *testing.T) {
 // Whoever says nothing is away only where others of the same Redis answer: then it
 // is not this replica's network that keeps the answers.
 func TestReachOfSilence(t *testing.T) {
-	silent, answers := answering(t, "-"), answering(t, "+PONG")
+	silent, answers := answering(t, "-"), answering(t, "$-1")
 	cluster, err := Open(Options{URL: "redis+cluster://" + answers, Policies: testPolicies(t)})
 	if err != nil {
 		t.Fatal(err)
