@@ -36,6 +36,7 @@ var forbidden = []struct{ pkg, dependency, why string }{
 	{"test/load/baseline", "realtime-gateway/internal", "what the gateway is compared with has nothing of it"},
 	{"cmd/gateway", "realtime-gateway/internal/pages", "it is for tests"},
 	{"internal/heads", "realtime-gateway", "it stands in front of any server"},
+	{"internal/readiness", "realtime-gateway", "it judges what it is told, whatever that is of"},
 	{"internal/origin", "realtime-gateway", "settings and requests are checked by it alike"},
 	{"internal/tlsfiles", "realtime-gateway", "it serves any server"},
 	{"internal/telemetry", "github.com/labstack/echo", "the router is to be replaced in one folder"},

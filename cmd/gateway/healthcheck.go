@@ -30,7 +30,7 @@ func (p *program) healthcheckCommand() *cobra.Command {
 			"environment or file.",
 		Args: exactly(),
 	}
-	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it can deliver (/readyz), not only whether it lives (/healthz)")
+	cmd.Flags().BoolVar(&ready, "ready", false, "ask whether it is ready for newcomers (/readyz), not only whether it lives (/healthz)")
 	loader := config.NewLoader(cmd.Flags(), "ops-addr", "config")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, _, err := loader.Resolve(p.environ)

@@ -21,6 +21,7 @@ import (
 	"realtime-gateway/internal/config"
 	"realtime-gateway/internal/httpapi"
 	"realtime-gateway/internal/origin"
+	"realtime-gateway/internal/readiness"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/internal/tlsfiles"
@@ -45,6 +46,7 @@ type gateway struct {
 	bus       *redisbus.Bus
 	hub       *channels.Hub
 	streams   *sse.Handler
+	readiness *readiness.Judge
 	dev       *devMode       // nil unless --dev
 	tls       *tlsfiles.Pair // nil where the public address is plain HTTP
 	public    *http.Server
@@ -52,8 +54,17 @@ type gateway struct {
 	draining  atomic.Bool
 }
 
-// shutdownTimeout is how long requests other than streams may take to end.
-const shutdownTimeout = 5 * time.Second
+// What a replica that leaves may take behind its drain time; README.md promises
+// the sum of the last two.
+const (
+	// lastBytes is how long the clients of streams have for what they were written.
+	lastBytes = 3 * time.Second
+	// leaveTimeout is when, behind the drain time, all that is left is cut: requests
+	// other than streams, and what was not handed over to other replicas.
+	leaveTimeout = 5 * time.Second
+	// flushTimeout is how long a collector has to take the last telemetry.
+	flushTimeout = 5 * time.Second
+)
 
 // serve runs a replica until ctx ends, and then leaves in order: streams are
 // closed spread over the drain time, nothing that was heard stays unrecorded.
@@ -91,6 +102,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	parts.run("redis", func(ctx context.Context) error { return g.bus.Run(ctx, g.hub) })
 	parts.run("hub", g.hub.Run)
 	parts.run("streams", g.streams.Run)
+	parts.run("readiness", g.readiness.Run)
 	g.servePublic(parts, publicAddr)
 	parts.run("operations", func(context.Context) error { return serving(g.ops.Serve(opsAddr)) })
 	log.Info("gateway is listening", "addr", publicAddr.Addr().String(), "ops", opsAddr.Addr().String(), "replica", g.name, "version", readBuild().Version)
@@ -113,7 +125,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 	}
 	err = parts.wait()
 	g.revoked.Close() // behind the parts, which ask it until they have ended
-	flushing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	flushing, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if lost := g.telemetry.Shutdown(flushing); lost != nil {
 		log.Warn("the last telemetry could not be sent", "error", lost)
@@ -179,10 +191,11 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	if err != nil {
 		return err
 	}
+	g.readiness = readiness.New(readiness.Options{Own: g.own, Redis: g.bus.State, Reach: g.bus.Reach, Grace: cfg.ReadyGrace, Logger: g.log})
 	if err := g.telemetry.Observe(telemetry.Sources{
 		Connections: g.streams.Connections, LoopConnections: g.streams.LoopConnections, Subscriptions: g.hub.Subscriptions,
 		Channels: g.hub.Channels, Lag: g.hub.Lag, LogBytes: g.hub.LogBytes,
-		Ready: g.isReady,
+		Ready: func() bool { return g.readiness.Report().Status != readiness.NotReady },
 	}); err != nil {
 		return err
 	}
@@ -216,7 +229,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{
-		Ready: g.ready, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof, Dev: g.dev != nil,
+		Ready: g.readiness.Report, Metrics: g.telemetry.Handler(), Connections: g.connections, LogLevel: g.level, Pprof: cfg.Pprof, Dev: g.dev != nil,
 	}))
 	return nil
 }
@@ -299,10 +312,9 @@ func (g *gateway) connections(ctx context.Context, user, channel string, limit i
 	return g.streams.List(ctx, f, limit)
 }
 
-// ready tells per part whether this replica can deliver.
-func (g *gateway) ready() map[string]error {
-	parts := g.bus.State()
-	parts["streams"] = nil
+// own tells per part whether this replica by itself can serve.
+func (g *gateway) own() map[string]error {
+	parts := map[string]error{"streams": nil}
 	if g.draining.Load() {
 		parts["streams"] = errors.New("draining")
 	}
@@ -312,41 +324,34 @@ func (g *gateway) ready() map[string]error {
 	return parts
 }
 
-// isReady tells whether /readyz answers 200.
-func (g *gateway) isReady() bool {
-	for _, trouble := range g.ready() {
-		if trouble != nil {
-			return false
-		}
-	}
-	return true
-}
-
-// leave ends the streams over the drain time and then the servers.
+// leave ends the streams over the drain time and then the servers. Newcomers are
+// answered until then, so that none is refused a connection.
 func (g *gateway) leave() {
 	g.draining.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+shutdownTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+leaveTimeout)
 	defer cancel()
-	var handover sync.WaitGroup
+	var ends sync.WaitGroup
+	defer ends.Wait()
 	if g.bus.Ready() {
-		handover.Go(func() {
+		ends.Go(func() {
 			if err := g.bus.Leave(ctx); err != nil {
 				g.log.Warn("could not hand over the recording of plain PUBLISH at once; others take over within seconds", "error", err)
 			}
 		})
 	}
-	if g.streams.Drain(ctx, g.cfg.DrainTime) != nil {
+	streams, cancelStreams := context.WithTimeout(ctx, g.cfg.DrainTime+lastBytes)
+	defer cancelStreams()
+	if g.streams.Drain(streams, g.cfg.DrainTime) != nil {
 		// They do not read, so they would not hear of it either.
 		g.log.Warn("some clients took no bytes until the end; their connections are cut", "streams", g.streams.Connections())
 	}
 	for _, s := range []*http.Server{g.public, g.ops} {
-		closing, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		if s.Shutdown(closing) != nil {
-			_ = s.Close()
-		}
-		cancel()
+		ends.Go(func() {
+			if s.Shutdown(ctx) != nil {
+				_ = s.Close()
+			}
+		})
 	}
-	handover.Wait()
 }
 
 // listenOps listens for operators. In development, where nobody chose the

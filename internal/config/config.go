@@ -57,6 +57,9 @@ type Config struct {
 	ConfigFile string
 	// DrainTime is how long a leaving replica takes to close its streams.
 	DrainTime time.Duration
+	// ReadyGrace is how long a replica stays ready while Redis cannot be reached,
+	// and up to as long again; 0 means as long as it is away.
+	ReadyGrace time.Duration
 	// LogLevel is the least severe level that is logged.
 	LogLevel slog.Level
 	// LogFormat is "text" or "json".

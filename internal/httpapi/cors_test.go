@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"realtime-gateway/internal/readiness"
 )
 
 // vary is what an answer depends on, each once.
@@ -99,7 +101,7 @@ func TestNoCORSWithoutTheSetting(t *testing.T) {
 // What keeps tokens from leaking is on every answer.
 func TestEveryAnswerIsSecure(t *testing.T) {
 	s := newSite(t, nil)
-	ops := &site{Handler: NewOps(OpsOptions{Ready: func() map[string]error { return nil }, Metrics: http.NotFoundHandler()}), t: t}
+	ops := &site{Handler: NewOps(OpsOptions{Ready: func() readiness.Report { return readiness.Report{Status: readiness.Ready} }, Metrics: http.NotFoundHandler()}), t: t}
 	for _, r := range []*http.Response{
 		s.do("GET", "/v1/events", ""), s.do("GET", "/", ""), s.do("PUT", "/v1/session", ""), s.do("POST", "/v1/session", ""),
 		s.do("DELETE", "/v1/session", ""), ops.do("GET", "/healthz", ""), ops.do("GET", "/x", ""),
@@ -117,7 +119,7 @@ func TestEveryAnswerIsSecure(t *testing.T) {
 // either: any site can point one of its own there.
 func TestOpsInDevelopmentHasNoOtherName(t *testing.T) {
 	for _, dev := range []bool{true, false} {
-		ops := NewOps(OpsOptions{Ready: func() map[string]error { return nil }, Metrics: http.NotFoundHandler(), Dev: dev})
+		ops := NewOps(OpsOptions{Ready: func() readiness.Report { return readiness.Report{Status: readiness.Ready} }, Metrics: http.NotFoundHandler(), Dev: dev})
 		for host, foreign := range map[string]bool{"127.0.0.1:9090": false, "localhost": false, "[::1]:9090": false, "evil.example": true, "10.0.0.1:9090": true} {
 			r := httptest.NewRequest("GET", "/healthz", nil)
 			r.Host = host

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"realtime-gateway/internal/readiness"
 )
 
 type level string
@@ -22,7 +24,7 @@ func (l *level) SetLevel(to string) error {
 
 func TestLogLevel(t *testing.T) {
 	now := level("info")
-	ops := NewOps(OpsOptions{Ready: func() map[string]error { return nil }, Metrics: http.NotFoundHandler(), LogLevel: &now})
+	ops := NewOps(OpsOptions{Ready: func() readiness.Report { return readiness.Report{Status: readiness.Ready} }, Metrics: http.NotFoundHandler(), LogLevel: &now})
 	for _, step := range []struct {
 		method, body string
 		status       int

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"realtime-gateway/internal/origin"
+	"realtime-gateway/internal/readiness"
 	"realtime-gateway/pkg/sse"
 )
 
 // OpsOptions configure the operators' interface.
 type OpsOptions struct {
-	// Ready says per part whether this replica can deliver: nil means it can.
-	Ready   func() map[string]error
+	// Ready judges whether newcomers are to come to this replica.
+	Ready   func() readiness.Report
 	Metrics http.Handler
 	// Connections lists open connections of this replica, those of a user and of
 	// a channel where these are named; see sse.Handler.List.
@@ -34,18 +35,7 @@ func NewOps(o OpsOptions) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, map[string]any{"status": "alive"})
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		status, code := "ready", http.StatusOK
-		parts := make(map[string]string)
-		for part, err := range o.Ready() {
-			parts[part] = "ok"
-			if err != nil {
-				parts[part] = err.Error()
-				status, code = "not ready", http.StatusServiceUnavailable
-			}
-		}
-		writeStatus(w, code, map[string]any{"status": status, "parts": parts})
-	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { readyz(w, o.Ready()) })
 	mux.Handle("GET /metrics", o.Metrics)
 	mux.HandleFunc("GET /v1/connections", func(w http.ResponseWriter, r *http.Request) { connections(w, r, o) })
 	if o.LogLevel != nil {
@@ -63,6 +53,31 @@ func NewOps(o OpsOptions) http.Handler {
 		return secure(byLoopbackName(mux))
 	}
 	return secure(mux)
+}
+
+// readyz answers 503 where newcomers are better off elsewhere, and says of each
+// part what is wrong, and since when.
+func readyz(w http.ResponseWriter, r readiness.Report) {
+	answer := struct {
+		Status readiness.Status     `json:"status"`
+		Reason string               `json:"reason,omitempty"`
+		Parts  map[string]string    `json:"parts"`
+		Since  map[string]time.Time `json:"since,omitempty"`
+	}{r.Status, r.Reason, make(map[string]string, len(r.Parts)), make(map[string]time.Time, len(r.Since))}
+	for part, err := range r.Parts {
+		answer.Parts[part] = "ok"
+		if err != nil {
+			answer.Parts[part] = err.Error()
+		}
+	}
+	for part, since := range r.Since {
+		answer.Since[part] = since.UTC().Truncate(time.Millisecond)
+	}
+	code := http.StatusOK
+	if r.Status == readiness.NotReady {
+		code = http.StatusServiceUnavailable
+	}
+	writeStatus(w, code, answer)
 }
 
 func byLoopbackName(h http.Handler) http.Handler {

@@ -112,7 +112,7 @@ var Metrics = []Metric{
 	{Name: "gateway.log.bytes", Kind: Gauge, read: true, Unit: unitBytes, Help: "Bytes that the logs of all channels hold in memory; log-memory bounds them."},
 	{Name: "gateway.log.evictions", Kind: Counter, Unit: "{event}", Help: "Events that left the logs of this replica early, for log-memory. Who needs them reads the stream."},
 
-	{Name: "gateway.ready", Kind: Gauge, read: true, Unit: unitNone, Help: "1 while /readyz answers 200, otherwise 0."},
+	{Name: "gateway.ready", Kind: Gauge, read: true, Unit: unitNone, Help: "1 while /readyz answers 200, otherwise 0. With gateway_redis_up at 0 the replica is degraded: ready, because nobody else is known to be better."},
 	{Name: "gateway.redis.up", Kind: Gauge, Unit: unitNone, Help: "1 while everything is heard from Redis, otherwise 0."},
 	{Name: "gateway.redis.links", Kind: Gauge, Unit: "{connection}", Help: "Subscription connections to Redis, by state: up, and wanted in all.",
 		Label: "state", Values: []string{"up", "wanted"}},

@@ -42,12 +42,21 @@ func (b *Bus) shardLink() linkOptions {
 func (b *Bus) commonLink() linkOptions {
 	o := linkOptions{
 		deafAfter: b.o.DeafAfter, own: b.keys.own, changed: b.changed, log: b.log,
-		lost: b.o.Hooks.Lost, probed: b.o.Hooks.Probe,
+		lost: b.linkLost, probed: b.o.Hooks.Probe,
 	}
 	if b.o.Guard != nil {
 		o.control, o.told, o.refresh = b.keys.revoked(), b.told, b.o.Guard.Refresh
 	}
 	return o
+}
+
+// linkLost has the library looked for at once: a Redis that was started anew may
+// have lost it, and be back before anything else tells.
+func (b *Bus) linkLost(reason LinkLoss) {
+	b.reloadNow()
+	if b.o.Hooks.Lost != nil {
+		b.o.Hooks.Lost(reason)
+	}
 }
 
 // anyMaster is where ordinary Pub/Sub of a Cluster is heard: every node carries
@@ -72,6 +81,8 @@ func (b *Bus) topologyChanged(t, before *topology) {
 		for id, m := range before.masters {
 			if now := t.masters[id]; m.slots > 0 && (now == nil || now.slots == 0 || now.addr != m.addr) {
 				b.dialer.cut(m.addr)
+				b.links.leaveReplaced(m.addr)
+				b.record.link.leaveReplaced(m.addr)
 			}
 		}
 	}

@@ -161,6 +161,14 @@ func (l *link) leave(addr string) {
 	}
 }
 
+// leaveReplaced has the present connection given up if it is to this server, which
+// has a successor. It may still carry everything, but it may also hang.
+func (l *link) leaveReplaced(addr string) {
+	if l.at() == addr {
+		l.end(fmt.Errorf("%w: %s is replaced", errMoved, addr))
+	}
+}
+
 func notify(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

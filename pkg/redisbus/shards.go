@@ -277,14 +277,8 @@ func (s *shards) state(now time.Time) (troubles map[string]error, up int) {
 		troubles["cluster"] = s.watch.trouble()
 		return troubles, 0
 	}
-	unowned := 0
-	for _, m := range t.owner {
-		if m == nil {
-			unowned++
-		}
-	}
-	if unowned > 0 {
-		troubles["cluster"] = fmt.Errorf("%d of %d slots of the cluster have no master", unowned, slotCount)
+	if err := t.incomplete(); err != nil {
+		troubles["cluster"] = err
 	}
 	for _, id := range slices.Sorted(maps.Keys(links)) {
 		err := links[id].link.trouble(now)

@@ -1,6 +1,7 @@
 package redisbus
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 
@@ -163,4 +164,18 @@ func completed(asked string, nodes, slots []nodeLine) clusterView {
 		}
 	}
 	return clusterView{asked: asked, nodes: nodes}
+}
+
+// incomplete says that slots have no master, if so.
+func (t *topology) incomplete() error {
+	unowned := 0
+	for _, m := range t.owner {
+		if m == nil {
+			unowned++
+		}
+	}
+	if unowned == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d slots of the cluster have no master", unowned, slotCount)
 }

@@ -63,4 +63,10 @@ func (t trunk) leave(addr string) {
 	}
 }
 
+func (t trunk) leaveReplaced(addr string) {
+	for _, l := range t {
+		l.leaveReplaced(addr)
+	}
+}
+
 func (t trunk) at() string { return t[0].at() }

@@ -127,7 +127,7 @@ func TestComposeGateway(t *testing.T) {
 	}
 	grace, ok := s.StopGracePeriod, regexp.MustCompile(`(?m)^drain-time\s+20s`).Match(out)
 	if grace == nil || grace.String() != "40s" || !ok {
-		t.Errorf("it is killed after %v; allowed is the drain time of 20s and 15s or more\n%s", grace, out)
+		t.Errorf("it is killed after %v; allowed is the drain time of 20s and 10s or more\n%s", grace, out)
 	}
 	if m := parseDockerfile(t).metadata(); !slices.Equal(m.health, []string(s.HealthCheck.Test)) {
 		t.Errorf("the health check is %q, that of the image %q", s.HealthCheck.Test, m.health)

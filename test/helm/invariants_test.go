@@ -13,7 +13,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 )
 
-// A pod may take as long as Kubernetes' sleep, its drain time and the 15 s that
+// A pod may take as long as Kubernetes' sleep, its drain time and the 10 s that
 // README.md asks for take together, and the gateway is told the same drain time.
 func TestGracePeriod(t *testing.T) {
 	for name, file := range cases(t) {
@@ -28,8 +28,32 @@ func TestGracePeriod(t *testing.T) {
 			if gateway.Lifecycle != nil {
 				sleep = gateway.Lifecycle.PreStop.Sleep.Seconds
 			}
-			if got, needs := *pod.TerminationGracePeriodSeconds, sleep+int64(drain)+15; got < needs {
-				t.Errorf("the grace period is %d s, and leaving takes %d + %d + 15 s", got, sleep, drain)
+			if got, needs := *pod.TerminationGracePeriodSeconds, sleep+int64(drain)+10; got < needs {
+				t.Errorf("the grace period is %d s, and leaving takes %d + %d + 10 s", got, sleep, drain)
+			}
+		})
+	}
+}
+
+// Newcomers go to pods that are ready, and only a process that does not live is
+// started anew. A pod is not out before a failover that takes 30 s is over.
+func TestProbes(t *testing.T) {
+	for name, file := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			gateway := deployment(t, render(t, file)).Spec.Template.Spec.Containers[0]
+			for _, probe := range []struct {
+				what string
+				*corev1.Probe
+				path string
+			}{
+				{"startup", gateway.StartupProbe, "/readyz"}, {"readiness", gateway.ReadinessProbe, "/readyz"}, {"liveness", gateway.LivenessProbe, "/healthz"},
+			} {
+				if probe.Probe == nil || probe.HTTPGet == nil || probe.HTTPGet.Path != probe.path || probe.HTTPGet.Port.StrVal != "ops" {
+					t.Errorf("the %s probe is %+v, want one of %s", probe.what, probe.Probe, probe.path)
+				}
+			}
+			if p := gateway.ReadinessProbe; p != nil && p.PeriodSeconds*p.FailureThreshold < 30 {
+				t.Errorf("a pod is out after %d times %d s", p.FailureThreshold, p.PeriodSeconds)
 			}
 		})
 	}

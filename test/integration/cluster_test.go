@@ -237,6 +237,7 @@ func TestClusterFailover(t *testing.T) {
 			chs := spread(t, f, "many")
 			plain := channel("hist")
 			streams := []*harness.Stream{open(t, f.url(0), on(append(chs, plain)...)), open(t, f.url(1), on(append(chs, plain)...))}
+			watch := watchReadiness(t, f.replicas...)
 			p := harness.StartPublisher(f.db(), harness.Persistently, 5*time.Millisecond, chs...)
 			must(t, p.More(20))
 			master, err := f.cluster.Owner(chs[0])
@@ -262,6 +263,7 @@ func TestClusterFailover(t *testing.T) {
 				}
 			}
 			ready(t, f)
+			watch.wantAllReady(t)
 			for n := 1; n <= 3; n++ {
 				publish(t, f, plain, harness.Counted(n))
 			}

@@ -179,6 +179,15 @@ func start(dir string, s setup) (*fixture, error) {
 // join adds a replica, which need not be ready yet. The environment is beside
 // the secret, or in its place.
 func (f *fixture) join(url string, flags, env []string) (*harness.Gateway, error) {
+	g, err := f.add(url, flags, env)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.Start()
+}
+
+// add is join without starting it.
+func (f *fixture) add(url string, flags, env []string) (*harness.Gateway, error) {
 	g, err := harness.NewGateway(binary,
 		append([]string{"--redis-url", url, "--config", f.config}, flags...),
 		append([]string{"GATEWAY_JWT_SECRET=" + harness.Secret}, env...))
@@ -186,7 +195,7 @@ func (f *fixture) join(url string, flags, env []string) (*harness.Gateway, error
 		return nil, err
 	}
 	f.replicas = append(f.replicas, g)
-	return g, g.Start()
+	return g, nil
 }
 
 // own gives a test processes that it may stop, kill and restart.

@@ -82,7 +82,7 @@ func TestRedisHangs(t *testing.T) {
 	count(t, f, ch, 1, 5)
 	must(t, f.redis.Freeze())
 	for _, g := range f.replicas {
-		notReady(t, g)
+		cannotDeliver(t, g, harness.NotReady)
 	}
 	hears(t, 2, streams...)
 	must(t, f.redis.Thaw())
@@ -97,20 +97,14 @@ func TestRedisHangs(t *testing.T) {
 	stillOpen(t, streams...)
 }
 
-func notReady(t *testing.T, g *harness.Gateway) {
+// cannotDeliver waits until the replica says so, as one that is degraded or not
+// ready.
+func cannotDeliver(t *testing.T, g *harness.Gateway, status string) {
 	t.Helper()
-	must(t, harness.Until("not ready", harness.Deadline, func() error {
-		status, _, err := g.Ops("/readyz")
-		if err == nil && status == http.StatusOK {
-			err = fmt.Errorf("/readyz is still 200")
-		} else {
-			err = nil
-		}
-		return err
-	}))
+	must(t, g.WaitStatus(status))
 	// Alive it is all the while: a restart would help nobody.
-	if status, body, err := g.Ops("/healthz"); err != nil || status != http.StatusOK {
-		t.Errorf("/healthz is %d %s (%v), want 200", status, body, err)
+	if code, body, err := g.Ops("/healthz"); err != nil || code != http.StatusOK {
+		t.Errorf("/healthz is %d %s (%v), want 200", code, body, err)
 	}
 }
 
@@ -150,7 +144,7 @@ func TestRedisIsDeaf(t *testing.T) {
 	waitNumber(t, s, ch, 6)
 	f.proxies[0].Cut()
 	count(t, f, ch, 7, 9)
-	notReady(t, f.replicas[0])
+	cannotDeliver(t, f.replicas[0], harness.Degraded)
 	must(t, f.proxies[0].Restore())
 	must(t, f.replicas[0].WaitReady())
 	count(t, f, ch, 10, 12)
@@ -263,7 +257,7 @@ func TestConnectWhileRedisIsAway(t *testing.T) {
 	s := open(t, f.url(0), on(known))
 	must(t, f.redis.Kill())
 	for _, g := range f.replicas {
-		notReady(t, g)
+		cannotDeliver(t, g, harness.Degraded)
 	}
 	for i := range f.replicas {
 		refused := connect(t, f.url(i), on(channel("hist")))
@@ -320,7 +314,7 @@ func TestRedisStartsLater(t *testing.T) {
 		}
 		return err
 	}))
-	notReady(t, g)
+	cannotDeliver(t, g, harness.NotReady)
 	must(t, f.redis.Start())
 	must(t, g.WaitReady())
 	ch := channel("hist")

@@ -24,6 +24,7 @@ func TestSentinelFailover(t *testing.T) {
 			publish(t, f, plain, harness.Counted(1))
 			waitRecorded(t, f, plain, 1)
 			must(t, f.sentinel.Replicated())
+			watch := watchReadiness(t, f.replicas...)
 			p := harness.StartPublisher(f.db(), harness.Persistently, 5*time.Millisecond, chs...)
 			must(t, p.More(30))
 			if way == "the master dies" {
@@ -47,6 +48,7 @@ func TestSentinelFailover(t *testing.T) {
 				}
 			}
 			ready(t, f)
+			watch.wantAllReady(t)
 			for n := 2; n <= 4; n++ {
 				publish(t, f, plain, harness.Counted(n))
 			}

@@ -2,9 +2,11 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -54,20 +56,48 @@ func (g *Gateway) Start() error {
 	return nil
 }
 
+// What /readyz says.
+const (
+	Ready    = "ready"     // 200: it can deliver
+	Degraded = "degraded"  // 200: it cannot, as none can
+	NotReady = "not ready" // 503
+)
+
 // WaitReady waits until /readyz says that the replica can deliver.
-func (g *Gateway) WaitReady() error {
-	return Until("gateway is ready", 2*Deadline, func() error {
+func (g *Gateway) WaitReady() error { return g.WaitStatus(Ready) }
+
+// WaitStatus waits until /readyz says one of these.
+func (g *Gateway) WaitStatus(wanted ...string) error {
+	return Until(fmt.Sprintf("gateway is %q", wanted), 2*Deadline, func() error {
 		select {
 		case <-g.proc.Exited():
 			return fmt.Errorf("it exited")
 		default:
 		}
-		status, body, err := g.Ops("/readyz")
-		if err == nil && status != http.StatusOK {
-			err = fmt.Errorf("/readyz is %d: %s", status, body)
+		status, body, err := g.Readiness()
+		if err == nil && !slices.Contains(wanted, status) {
+			err = fmt.Errorf("/readyz says %s", body)
 		}
 		return err
 	})
+}
+
+// Readiness returns what /readyz says, and all of its answer. The error tells also
+// of an answer that contradicts its status code.
+func (g *Gateway) Readiness() (status, body string, err error) {
+	code, body, err := g.Ops("/readyz")
+	if err != nil {
+		return "", "", err
+	}
+	var answer struct{ Status string }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		return "", body, fmt.Errorf("/readyz is %d: %w: %s", code, err, body)
+	}
+	codes := map[string]int{Ready: http.StatusOK, Degraded: http.StatusOK, NotReady: http.StatusServiceUnavailable}
+	if codes[answer.Status] != code {
+		return "", body, fmt.Errorf("/readyz is %d: %s", code, body)
+	}
+	return answer.Status, body, nil
 }
 
 // Ops asks the replica's operations port.
