@@ -52,17 +52,17 @@ func TestRunbookIsOfTheAlerts(t *testing.T) {
 }
 
 var (
-	codeBlock    = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
-	inlineCode   = regexp.MustCompile("`([^`\n]+)`")
-	italics      = regexp.MustCompile(`\*([A-Z][^*\n]*)\*`)
-	flagName     = regexp.MustCompile(`^--([a-z-]+)$`)
-	policyKey    = regexp.MustCompile(`^[a-z]+[A-Z][A-Za-z]*$`)
-	opsPath      = regexp.MustCompile(`\$OPS(/[a-z0-9/]+)`)
-	ownMetric    = regexp.MustCompile(`\bgateway_[a-z_]+`)
-	ownCommand   = regexp.MustCompile(`(?m)^gateway ([a-z-]+)`)
-	inlineOwn    = regexp.MustCompile(`^gateway ([a-z-]+)`)
-	ownCommands  = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
-	logLine      = regexp.MustCompile("(?:[Tt]he log(?: says|:)|that log)\\s+`([^`]+)`")
+	codeBlock   = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
+	inlineCode  = regexp.MustCompile("`([^`\n]+)`")
+	italics     = regexp.MustCompile(`\*([A-Z][^*\n]*)\*`)
+	flagName    = regexp.MustCompile(`^--([a-z-]+)$`)
+	policyKey   = regexp.MustCompile(`^[a-z]+[A-Z][A-Za-z]*$`)
+	opsPath     = regexp.MustCompile(`\$OPS(/[a-z0-9/]+)`)
+	ownMetric   = regexp.MustCompile(`\bgateway_[a-z_]+`)
+	ownCommand  = regexp.MustCompile(`(?m)^gateway ([a-z-]+)`)
+	inlineOwn   = regexp.MustCompile(`^gateway ([a-z-]+)`)
+	ownCommands = regexp.MustCompile(`(?m)^  ([a-z-]+) +[A-Z]`)
+	logLine     = regexp.MustCompile("(?:[Tt]he log(?: says|:)|that log)\\s+`([^`]+)`")
 )
 
 // What the runbook tells people to look at and to turn is there: queries,
