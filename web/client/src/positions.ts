@@ -8,6 +8,9 @@
 /** Where channels are; a position is one number, so that two can be compared. */
 export type Positions = Record<string, bigint>;
 
+/** No positions: an object without a prototype, as a channel may be called `constructor`. */
+export const nowhere = (): Positions => Object.create(null);
+
 const VERSION = '1';
 const HASH = 6;
 const SEQUENCE = 64n;
@@ -49,7 +52,7 @@ export function positionsOf(cursor: string, channels: Iterable<string>): Positio
       marks.set(hash, (number() << SEQUENCE) | number());
     }
   }
-  const positions: Positions = {};
+  const positions = nowhere();
   for (const channel of channels) {
     const position = marks.get(hashOf(channel));
     if (position !== undefined) positions[channel] = position;

@@ -73,6 +73,15 @@ describe('tabs', () => {
     expect(gateway.open).toBe(1);
   });
 
+  test('take channels that are called like what every object has', async () => {
+    const a = await open(['constructor', '__proto__']);
+    gateway.publish('constructor');
+    gateway.publish('__proto__');
+    await pass(10);
+    expect(a.got).toEqual(['constructor1', '__proto__1']);
+    expect(a.connection.channel('toString').open).toBe(false);
+  });
+
   test('that come late begin at the present, and are live at once', async () => {
     const a = await open(['x']);
     gateway.publish('x');
@@ -321,5 +330,5 @@ test('cursors are written and read as the gateway does', () => {
   expect(positionsOf('1hdj8BXHNtKuf3580AA', ['hello:world'])).toEqual({ 'hello:world': 1795227637172n << 64n });
   expect(cursorOf({ 'hello:world': 1795227637172n << 64n })).toBe('1hdj8BXHNtKuf3580AA');
   expect(cursorOf({})).toBe('');
-  expect(positionsOf('2whatever', ['a'])).toEqual({});
+  expect(positionsOf('2whatever', ['a', 'constructor'])).toEqual({});
 });
