@@ -39,6 +39,7 @@ export function tabLock(name: string, tab = ''): string {
  *
  * @param name of the tabs' common locks
  * @param asks whether tokens come from the tabs
+ * @param empty is called when the last tab has gone
  */
 export function createHub(
   name: string,
@@ -46,6 +47,7 @@ export function createHub(
   options: HubOptions,
   asks: boolean,
   send: (report: Report) => void,
+  empty?: () => void,
 ): Hub {
   const tabs = new Map<string, readonly string[]>();
   const watched = new Set<string>();
@@ -178,7 +180,8 @@ export function createHub(
       sync(channels.filter((channel) => !before.includes(channel)));
       report();
     } else if (request.kind === 'bye') {
-      tabs.delete(request.tab);
+      const known = tabs.delete(request.tab);
+      if (known && tabs.size === 0 && !expected) empty?.();
       if (expected?.delete(request.tab) && expected.size === 0) start();
       else sync([]);
     } else if (request.kind === 'reconnect') connection?.reconnect();

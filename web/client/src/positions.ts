@@ -14,6 +14,8 @@ export const nowhere = (): Positions => Object.create(null);
 const VERSION = '1';
 const HASH = 6;
 const SEQUENCE = 64n;
+/** How many hashes are kept. */
+const MEMORY = 1000;
 
 const hashes = new Map<string, string>();
 
@@ -26,6 +28,7 @@ function hashOf(channel: string): string {
       hash = BigInt.asUintN(64, (hash ^ BigInt(channel.charCodeAt(i))) * 0x100000001b3n);
     }
     known = ((hash >> 48n) ^ BigInt.asUintN(48, hash)).toString(16).padStart(2 * HASH, '0');
+    if (hashes.size >= MEMORY) hashes.clear();
     hashes.set(channel, known);
   }
   return known;

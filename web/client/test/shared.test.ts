@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createHub, tabLock } from '../src/hub.js';
 import { type Connection, connect } from '../src/index.js';
 import { cursorOf, positionsOf } from '../src/positions.js';
 import { connectShared, type SharedOptions } from '../src/shared.js';
@@ -199,6 +200,24 @@ describe('tabs', () => {
     gateway.publish('x');
     await pass(10);
     expect([a.got, b.got]).toEqual([[], ['x1']]);
+  });
+
+  test('are counted: a worker has no use for a connection without any', async () => {
+    browser.visit();
+    const empty = vi.fn();
+    const hub = createHub('name', 'http://gateway.test/v1/events', { fetch: gateway.fetch }, false, () => {}, empty);
+    await pass(600);
+    for (const tab of ['one', 'two']) void navigator.locks.request(tabLock('name', tab), () => new Promise(() => {}));
+    hub.receive({ kind: 'want', tab: 'one', channels: ['x'] });
+    hub.receive({ kind: 'want', tab: 'two', channels: ['x'] });
+    await pass(100);
+    expect(gateway.open).toBe(1);
+    hub.receive({ kind: 'bye', tab: 'one' });
+    expect(empty).not.toHaveBeenCalled();
+    hub.receive({ kind: 'bye', tab: 'two' });
+    expect(empty).toHaveBeenCalledOnce();
+    hub.close();
+    expect(gateway.open).toBe(0);
   });
 
   test('all can have it connect again', async () => {
