@@ -17,6 +17,8 @@ IMAGE       ?= realtime-gateway
 # What the linker is told, because the Dockerfile builds without git.
 LDFLAGS = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(COMMIT_DATE)
 
+NPM_CI = npm ci --no-audit --no-fund
+
 # npm packages may bring Go files along, which are not ours.
 GO_FILES     = $(shell find . -name '*.go' -not -path '*/node_modules/*')
 PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
@@ -88,6 +90,7 @@ deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compo
 # Apart from make test: these need a browser and npm packages.
 .PHONY: interop
 interop: deps web-deps ## let public clients in Go and JavaScript and a real browser consume the gateway
+	cd test/interop/web && $(NPM_CI)
 	go test -race -count=1 -parallel 8 -timeout 15m ./test/interop
 
 .PHONY: chaos
@@ -129,9 +132,21 @@ endef
 deps: ## install redis-server, haproxy, nginx and prometheus for the tests where that is possible
 	$(call install,redis-server haproxy nginx prometheus)
 
+.PHONY: node-deps
+node-deps: ## install Node.js where that is possible
+	$(call install,node:nodejs npm)
+	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' || { echo "node is $$(node --version), wanted is 20 or later" >&2; exit 1; }
+
 # Apart from deps: a browser is large, and most work needs none.
 .PHONY: web-deps
-web-deps: ## install Chromium, Node.js and the npm packages of the tests where that is possible
-	$(call install,chromium node:nodejs npm curl)
-	@node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)' || { echo "node is $$(node --version), wanted is 20 or later" >&2; exit 1; }
-	cd test/interop/web && npm ci --no-audit --no-fund
+web-deps: node-deps ## install Chromium and Node.js where that is possible
+	$(call install,chromium curl)
+
+# The scripts in dist/ are committed, so that they can be embedded and the gateway builds with Go alone.
+.PHONY: web
+web: node-deps ## check and test the TypeScript client in web/client, and that its dist/ is current
+	cd web/client && $(NPM_CI) && npm run check
+
+.PHONY: web-e2e
+web-e2e: deps web-deps ## test the client against real gateways, from Node and from Chromium
+	cd web/client && $(NPM_CI) && npm run test:gateway && npm run test:browser
