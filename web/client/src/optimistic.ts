@@ -78,7 +78,8 @@ export interface OptimisticStore<State, Events = UntypedEvents> extends Attachab
 
   /**
    * For a state that the application fetches by itself: call this before the request, and `done` with the answer. What
-   * happened between the two is put on top of it. The newest counts.
+   * happened between the two is put on top of it. The newest counts; one during which more than 10 000 events came
+   * does not, and the state stays stale.
    */
   load(): Load<State>;
 }
@@ -125,6 +126,9 @@ export interface OptimisticOptions<State, Events> {
 export class OptimisticTimeoutError extends Error {
   override readonly name = 'OptimisticTimeoutError';
 }
+
+/** How many events wait at most for a state that is being loaded. */
+const BUFFER = 10_000;
 
 interface Entry<State> {
   readonly id: string;
@@ -285,7 +289,11 @@ export function createStore<State, Events extends EventMap<Events>>(
       if (own) accept(own);
       return;
     }
-    loading?.push(event);
+    if (loading && loading.push(event) > BUFFER) {
+      // The answer is not to be used when it comes: another is.
+      loading = undefined;
+      missed();
+    }
     const before = confirmed;
     try {
       confirmed = reduce(confirmed, event);

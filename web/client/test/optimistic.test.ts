@@ -409,6 +409,18 @@ describe('fetching', () => {
     expect(it.store.getSnapshot().stale).toBe(false);
   });
 
+  test('an answer that more events wait for than can be kept is not used', async () => {
+    const { asked, fetch } = server();
+    const it = board({ fetch });
+    await settle();
+    for (let n = 0; n <= 10_000; n++) it.saved(task(1, `title ${n}`));
+    await asked[0]?.({ 1: task(1, 'older') });
+    expect(it.titles()).toEqual(['title 10000']);
+    await asked[1]?.({ 1: task(1, 'newer') });
+    expect(it.titles()).toEqual(['newer']);
+    expect(it.store.getSnapshot().stale).toBe(false);
+  });
+
   test('what was loaded from before a gap does not mend it', () => {
     const it = board();
     const early = it.store.load();
