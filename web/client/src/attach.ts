@@ -3,8 +3,8 @@ import type { Connection, EventMap, Gap, Handler, Source, Unsubscribe, UntypedEv
 /** What takes a channel's events by itself, such as `invalidationRules` and `createOptimistic` make it. */
 export interface Attachable<Events> {
   /**
-   * Takes the events of a channel, or of a whole connection where none is named, from now on. May be called for several, and
-   * more than once for the same: an event counts once.
+   * Takes the events of a channel, or of a whole connection where none is named, from now on. May be called for
+   * several, and more than once for the same: an event counts once.
    * @returns a function that ends it, a second after it is called: what attaches the same until then misses nothing
    */
   attach(connection: Connection<Events>, channel?: string): Unsubscribe;

@@ -36,8 +36,8 @@ export interface OptimisticQueryClient {
 export interface OptimisticQueryOptions<State, Events>
   extends Pick<OptimisticOptions<State, Events>, 'timeout' | 'onTimeout' | 'eventId'> {
   /**
-   * Makes the data after an event of the one before; see {@link OptimisticOptions.reduce}. Without it, events only confirm, and
-   * something else has to fetch the query after them, such as `invalidationRules` on the same channel.
+   * Makes the data after an event of the one before; see {@link OptimisticOptions.reduce}. Without it, events only
+   * confirm, and something else has to fetch the query after them, such as `invalidationRules` on the same channel.
    */
   reduce?(data: State, event: AnyEvent<Events>): State;
 }
@@ -45,16 +45,20 @@ export interface OptimisticQueryOptions<State, Events>
 /** What `optimisticQuery` makes. All methods may be called unbound. */
 export interface OptimisticQuery<State, Events = UntypedEvents>
   extends Omit<OptimisticStore<State | undefined, Events>, 'run' | 'load'> {
-  /** Shows a change in the query's data at once and sends it; see {@link OptimisticStore.run}. One that fails has the query fetched. */
+  /**
+   * Shows a change in the query's data at once and sends it; see {@link OptimisticStore.run}. One that fails has the
+   * query fetched.
+   */
   run(change: Change<State>): Promise<void>;
 }
 
 /**
- * Makes optimistic changes of a query's data in the cache, so that every component that uses the query shows them. What is fetched
- * meanwhile, and with `reduce` what events bring, is the confirmed state, and the pending changes are put on top of it again.
+ * Makes optimistic changes of a query's data in the cache, so that every component that uses the query shows them.
+ * What is fetched meanwhile, and with `reduce` what events bring, is the confirmed state, and the pending changes are
+ * put on top of it again.
  *
- * What else writes the query's data (`setQueryData`) does so to what is shown, and that counts as confirmed from there on. So use
- * `reduce` here rather than `apply` in a rule for the same key.
+ * What else writes the query's data (`setQueryData`) does so to what is shown, and that counts as confirmed from
+ * there on. So use `reduce` here rather than `apply` in a rule for the same key.
  */
 export function optimisticQuery<State, Events extends EventMap<Events> = UntypedEvents>(
   queryClient: OptimisticQueryClient,

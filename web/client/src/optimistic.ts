@@ -8,12 +8,13 @@ export type { Attachable } from './attach.js';
 export interface Change<State> {
   /**
    * Makes the changed state of another, without changing that one. Is called anew whenever the state below it
-   * changes, so it takes a state as it finds it: an item may be gone, or may have the change already. What it throws rolls
-   * the change back.
+   * changes, so it takes a state as it finds it: an item may be gone, or may have the change already. What it throws
+   * rolls the change back.
    */
   apply(state: State): State;
   /**
-   * Asks the server for it. The server publishes its event with this id (`EVENTID`, or `event_id`). A promise that is rejected rolls the change back.
+   * Asks the server for it. The server publishes its event with this id (`EVENTID`, or `event_id`). A promise that is
+   * rejected rolls the change back.
    * @param signal ends when its answer is not awaited any more
    */
   send(eventId: string, signal: AbortSignal): Promise<unknown>;
@@ -39,8 +40,8 @@ export interface OptimisticSnapshot<State> {
   /** In the order in which they were made. */
   readonly pending: readonly PendingChange[];
   /**
-   * Whether the state is to be fetched: at first, where there is `fetch`; after a gap; and when the channel has come onto the stream, as what was
-   * fetched before may be older than the first event.
+   * Whether the state is to be fetched: at first, where there is `fetch`; after a gap; and when the channel has come
+   * onto the stream, as what was fetched before may be older than the first event.
    */
   readonly stale: boolean;
   /** What the last fetch failed with; undefined otherwise. It is tried again. */
@@ -65,8 +66,8 @@ export interface OptimisticStore<State, Events = UntypedEvents> extends Attachab
 
   /**
    * Shows a change at once and sends it.
-   * @returns a promise that is resolved when the change is confirmed, by the answer or by the event, whichever comes first; it is
-   *   rejected, with what `send` or `apply` threw or an {@link OptimisticTimeoutError}, when it is not
+   * @returns a promise that is resolved when the change is confirmed, by the answer or by the event, whichever comes
+   *   first; it is rejected, with what `send` or `apply` threw or an {@link OptimisticTimeoutError}, when it is not
    */
   run(change: Change<State>): Promise<void>;
 
@@ -91,14 +92,14 @@ export interface OptimisticOptions<State, Events> {
 
   /**
    * Makes the state after an event of the one before, without changing that one. An event may already be part
-   * of a state that was fetched: put and remove items by their id rather than count or append. Without it, events only confirm, and the
-   * changes stay on top until a state is loaded.
+   * of a state that was fetched: put and remove items by their id rather than count or append. Without it, events
+   * only confirm, and the changes stay on top until a state is loaded.
    */
   reduce?(state: State, event: AnyEvent<Events>): State;
 
   /**
-   * Fetches the state: when the first channel is attached, when `stale` says so, and after a timeout. What it throws has it called again
-   * after about `timeout`, as long as a channel is attached or a change pending.
+   * Fetches the state: when the first channel is attached, when `stale` says so, and after a timeout. What it throws
+   * has it called again after about `timeout`, as long as a channel is attached or a change pending.
    */
   fetch?(): Promise<State>;
 
@@ -141,9 +142,9 @@ interface Entry<State> {
 }
 
 /**
- * Makes a store of a state that shows changes before they are confirmed. It keeps the confirmed state and the pending changes
- * apart, and applies these anew whenever that one changes; so a change that fails goes without a trace, whatever
- * else happened meanwhile, and one whose event comes is there once.
+ * Makes a store of a state that shows changes before they are confirmed. It keeps the confirmed state and the pending
+ * changes apart, and applies these anew whenever that one changes; so a change that fails goes without a trace,
+ * whatever else happened meanwhile, and one whose event comes is there once.
  */
 export function createOptimistic<State, Events extends EventMap<Events> = UntypedEvents>(
   options: OptimisticOptions<State, Events>,

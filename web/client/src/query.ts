@@ -37,8 +37,8 @@ export interface Rule<Type, Event> {
 
   /**
    * The keys of everything that events of this rule can touch on a channel. They are invalidated when events
-   * may be missing: after a gap, when the channel comes onto the stream (what was fetched before may be older than the first event),
-   * and when `keys` or `apply` throws.
+   * may be missing: after a gap, when the channel comes onto the stream (what was fetched before may be older than
+   * the first event), and when `keys` or `apply` throws.
    * @defaultValue `keys`, where these are the same for every event; else everything in the cache
    */
   all?: readonly QueryKey[] | ((channel: string) => readonly QueryKey[]) | undefined;
@@ -71,8 +71,8 @@ export interface InvalidationOptions {
   flush?: string;
 
   /**
-   * Up to how many ms, by chance, invalidations wait, so that the browsers of a busy channel do not all ask the server at once.
-   * With 0 they wait for the next frame.
+   * Up to how many ms, by chance, invalidations wait, so that the browsers of a busy channel do not all ask the
+   * server at once. With 0 they wait for the next frame.
    * @defaultValue 0
    */
   jitter?: number;

@@ -158,8 +158,8 @@ interface Handlers {
 }
 
 /**
- * The state of a store of `createOptimistic`, with its pending changes, as the events of a channel change it; renders anew with
- * every change.
+ * The state of a store of `createOptimistic`, with its pending changes, as the events of a channel change it; renders
+ * anew with every change.
  *
  * @param channel the channel that brings the events of the state; see {@link useChannel}
  * @param store made once: outside of components, or by `useState(() => createOptimistic(…))`
