@@ -40,8 +40,8 @@ export interface OptimisticSnapshot<State> {
   /** In the order in which they were made. */
   readonly pending: readonly PendingChange[];
   /**
-   * Whether the state is to be fetched: at first, where there is `fetch`; after a gap; and when the channel has come
-   * onto the stream, as what was fetched before may be older than the first event.
+   * Whether the state is to be fetched: at first, where there is `fetch`; after a gap; when the channel has come onto
+   * the stream, as what was fetched before may be older than the first event; and where `onTimeout` says so.
    */
   readonly stale: boolean;
   /** What the last fetch failed with; undefined otherwise. It is tried again. */
@@ -253,8 +253,8 @@ export function createStore<State, Events extends EventMap<Events>>(
       remove(entry);
       confirmed = entry.change.apply(confirmed);
     }
-    show();
-    if (onTimeout === 'refetch') refetchLater();
+    if (onTimeout === 'refetch') missed();
+    else show();
   }
 
   function run(change: Change<State>): Promise<void> {

@@ -260,6 +260,15 @@ describe('a timeout', () => {
     expect(it.pending()).toEqual([]);
   });
 
+  test('has an application that fetches by itself load the state', async () => {
+    const it = board({ timeout: 1000, onTimeout: 'refetch' });
+    it.rename(1, 'new');
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(it.store.getSnapshot()).toMatchObject({ stale: true, pending: [{ id: 'own1', status: 'unknown' }] });
+    it.store.load().done({ 1: task(1) });
+    expect(it.store.getSnapshot()).toMatchObject({ state: { 1: task(1) }, stale: false, pending: [] });
+  });
+
   test('shows a change until the state is there', async () => {
     let fail = false;
     const it = board({
