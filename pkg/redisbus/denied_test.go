@@ -2,10 +2,12 @@ package redisbus
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -70,6 +72,75 @@ func TestMissingRightsAreNamed(t *testing.T) {
 			t.Errorf("it says %q", text)
 		}
 		b.stop()
+	}
+}
+
+// A channel that the gateway's user may not hear costs the others nothing: with
+// a public pattern anybody can ask for it.
+func TestADeniedChannelCostsTheOthersNothing(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"single", "cluster"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			rights := append(slices.Clone(gatewayRights), "resetchannels", "&gw:*", "&gw.*", "&gw.recorded", "&orders", "&small:*", "&project:*")
+			var log logLines
+			var lost atomic.Int32
+			hears := func(o *Options) {
+				log.options(o)
+				o.Hooks.Lost = func(LinkLoss) { lost.Add(1) }
+			}
+			var b *running
+			var servers []*redisServer
+			if kind == "single" {
+				servers = append(servers, startServer(t))
+				servers[0].asUser(t, "gateway", rights...)
+				b = startBusAt(t, "redis://gateway:secret@"+servers[0].addr, hears)
+			} else {
+				c := startCluster(t)
+				for _, n := range c.nodes {
+					servers = append(servers, n)
+					n.asUser(t, "gateway", rights...)
+				}
+				b = startBusAt(t, strings.Replace(c.url(), "://", "://gateway:secret@", 1), hears)
+			}
+			b.Subscribe("orders", false)
+			b.wait("confirmed orders")
+			var confirmed []string
+			for i := range 100 {
+				channel := fmt.Sprint("small:", i)
+				confirmed = append(confirmed, "confirmed "+channel)
+				b.Subscribe(channel, false)
+				if i%10 == 0 {
+					b.Subscribe(fmt.Sprint("status:", i), true)
+				}
+			}
+			b.wait(confirmed...)
+			b.publish(t, "orders", "x")
+			b.wait("announced orders x")
+			eventually(t, "the log names one that is not heard", func() bool { return len(log.with("status:")) > 0 })
+			if line := log.with("status:")[0]; !strings.Contains(line, "lacks a right needed to subscribe to status:") || !strings.Contains(line, "docs/redis-acl.md") {
+				t.Errorf("the log says %s", line)
+			}
+			for part, err := range b.State() {
+				if err != nil {
+					t.Errorf("%s: %v", part, err)
+				}
+			}
+			for _, s := range servers {
+				s.do("acl", "setuser", "gateway", "&status:*")
+			}
+			eventually(t, "it is heard once the right is given", func() bool {
+				for _, s := range servers {
+					if n := s.do("pubsub", "numsub", "status:10").([]any)[1]; n == int64(1) {
+						return true
+					}
+				}
+				return false
+			})
+			if n := lost.Load(); n > 0 {
+				t.Errorf("connections were lost %d times", n)
+			}
+		})
 	}
 }
 

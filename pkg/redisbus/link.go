@@ -102,8 +102,12 @@ type link struct {
 	warn  logLimit
 }
 
-// retryRefused is how soon a name that the server refused is tried again.
-const retryRefused = 200 * time.Millisecond
+// retryRefused is how soon a name that the server refused is tried again, and
+// retryDenied one for which the link's user lacks the right.
+const (
+	retryRefused = 200 * time.Millisecond
+	retryDenied  = 5 * time.Second
+)
 
 var linkRetry = retry.Policy{Initial: 50 * time.Millisecond, Max: 2 * time.Second}
 
@@ -281,6 +285,8 @@ func (l *link) session(ctx context.Context) error {
 
 	probes := time.NewTicker(l.deafAfter / 3)
 	defer probes.Stop()
+	bars := time.NewTicker(retryDenied)
+	defer bars.Stop()
 	var again <-chan time.Time
 	var refreshed chan error
 	for {
@@ -315,6 +321,8 @@ func (l *link) session(ctx context.Context) error {
 					return err
 				}
 			}
+		case <-bars.C:
+			l.names.unbar()
 		case <-probes.C:
 			if time.Since(time.Unix(0, l.heard.Load())) > l.deafAfter {
 				return deafError{l.deafAfter}
@@ -370,7 +378,16 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 		now := time.Now().UnixNano()
 		if err != nil {
 			var answer redis.Error
-			if isDenied(err) {
+			denied := isDenied(err)
+			if denied && l.controlled {
+				// Or one channel that may not be heard would keep all others from it.
+				if barred, possible := l.names.denied(); possible {
+					l.hear(now)
+					l.barred(barred, err)
+					continue
+				}
+			}
+			if denied {
 				err = explained(err, "subscribe to all of "+l.names.unanswered())
 			}
 			if !l.sharded || !l.controlled || !errors.As(err, &answer) {
@@ -453,6 +470,19 @@ func (l *link) refused(err error) {
 		if n, ok := l.warn.allow(time.Now()); ok {
 			l.log.Warn("redis refuses a subscription; it is tried again", "error", err, "refused", n)
 		}
+	}
+}
+
+// barred says of a name, if there is one, that it cannot be heard, and has the
+// others of its command asked for.
+func (l *link) barred(name string, err error) {
+	notify(l.kick)
+	if name == "" {
+		return
+	}
+	if n, ok := l.warn.allow(time.Now()); ok {
+		l.log.Warn("a channel is not heard, all others are; it is tried again", "channel", name,
+			"error", explained(err, "subscribe to "+name), "denied", n)
 	}
 }
 

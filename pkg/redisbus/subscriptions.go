@@ -19,7 +19,8 @@ type subscriptions struct {
 	names map[topicName]*nameState
 	dirty []topicName         // whose state has to be applied, in order
 	later []topicName         // were refused, and are tried again later
-	sent  []*subscribeCommand // not answered yet; kept only where sharded
+	bars  []topicName         // were denied, and are tried again much later
+	sent  []*subscribeCommand // not answered yet
 	probe topicName
 	lost  bool // the probe is not heard, and another one is needed
 }
@@ -28,7 +29,8 @@ type nameState struct {
 	wanted bool
 	on     bool  // subscribed, by the server's last word
 	busy   bool  // a command is on its way
-	queued bool  // is in dirty or later
+	queued bool  // is in dirty, later or bars
+	alone  bool  // was denied, perhaps for another's sake: gets a command of its own
 	heard  int64 // when a message last came, in Unix nanoseconds
 }
 
@@ -100,9 +102,7 @@ func (s *subscriptions) startProbe(n topicName) *subscribeCommand {
 	s.lost = false
 	s.names[n] = &nameState{wanted: true, busy: true}
 	c := &subscribeCommand{on: true, slot: slotOf(n.text), names: []topicName{n}}
-	if s.sharded {
-		s.sent = append(s.sent, c)
-	}
+	s.sent = append(s.sent, c)
 	return c
 }
 
@@ -130,7 +130,7 @@ func (s *subscriptions) touch(pattern, name string, now int64) (probe bool) {
 func (s *subscriptions) answered(n topicName, on bool) outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	expected := !s.sharded || s.expectedLocked(n, on)
+	expected := s.expectedLocked(n, on) || !s.sharded
 	st := s.names[n]
 	if st == nil {
 		return nothingNew
@@ -204,6 +204,47 @@ func (s *subscriptions) refused(slot int) {
 	s.sent = s.sent[1:]
 }
 
+// denied notes that the oldest command was denied, for want of a right. Redis
+// denies a command as a whole and does not say for which name, so each is asked
+// for by itself then; one that was, is barred and returned. It is not possible
+// where the command was about what the link needs itself: patterns, its probe,
+// or an end.
+func (s *subscriptions) denied() (barred string, possible bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) == 0 {
+		return "", false
+	}
+	c := s.sent[0]
+	if !c.on || c.pattern || c.names[0] == s.probe {
+		return "", false
+	}
+	s.sent = s.sent[1:]
+	for _, n := range c.names[c.next:] {
+		st := s.names[n]
+		if st == nil {
+			continue
+		}
+		st.busy, st.alone = false, true
+		switch {
+		case len(c.names) > 1:
+			s.queueLocked(n, st)
+		case !st.queued:
+			st.queued, barred = true, n.text
+			s.bars = append(s.bars, n)
+		}
+	}
+	return barred, true
+}
+
+// unbar has what was denied tried again: the right may have been given.
+func (s *subscriptions) unbar() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = append(s.dirty, s.bars...)
+	s.bars = nil
+}
+
 func (s *subscriptions) failedLocked(c *subscribeCommand) {
 	for _, n := range c.names[c.next:] {
 		st := s.names[n]
@@ -265,10 +306,12 @@ func (s *subscriptions) differences() (commands []*subscribeCommand, standing []
 				k.slot = slotOf(n.text)
 			}
 			c := open[k]
-			if c == nil {
+			if c == nil || st.alone {
 				c = &subscribeCommand{on: k.on, pattern: k.pattern, slot: k.slot}
-				open[k] = c
 				commands = append(commands, c)
+			}
+			if !st.alone {
+				open[k] = c
 			}
 			c.names = append(c.names, n)
 		}
@@ -278,9 +321,7 @@ func (s *subscriptions) differences() (commands []*subscribeCommand, standing []
 	slices.SortStableFunc(commands, func(a, b *subscribeCommand) int {
 		return cmp.Or(order(a.on, b.on), order(a.pattern, b.pattern))
 	})
-	if s.sharded {
-		s.sent = append(s.sent, commands...)
-	}
+	s.sent = append(s.sent, commands...)
 	return commands, standing, len(s.dirty) > 0
 }
 
@@ -307,7 +348,7 @@ func (s *subscriptions) forget() []topicName {
 			delete(s.names, n)
 			continue
 		}
-		*st = nameState{wanted: true, heard: st.heard}
+		*st = nameState{wanted: true, heard: st.heard, alone: st.alone}
 	}
 	wanted := s.byHeatLocked(func(yield func(topicName) bool) {
 		for n := range s.names {
@@ -316,7 +357,7 @@ func (s *subscriptions) forget() []topicName {
 			}
 		}
 	})
-	s.dirty, s.later = nil, nil
+	s.dirty, s.later, s.bars = nil, nil, nil
 	for _, n := range wanted {
 		s.queueLocked(n, s.names[n])
 	}
