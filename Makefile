@@ -112,3 +112,8 @@ deps: ## install redis-server, haproxy, nginx and prometheus for the tests where
 			echo "missing, install them: sudo apt-get install$$missing" >&2; exit 1; \
 		fi; \
 	fi
+
+# Node 20 or later. The scripts in dist/ are committed, as the gateway embeds them and builds with Go alone.
+.PHONY: web
+web: ## check, test and build the TypeScript client in web/client; needs Node
+	cd web/client && npm ci && npm run check

@@ -123,6 +123,7 @@ type reply struct {
 	status   int
 	channels []string // sorted
 	detail   string
+	refused  string // the problem's channel
 }
 
 // answerTo asks and reads an answer, of a stream no more than its first event.
@@ -153,7 +154,7 @@ func answerTo(t *testing.T, method, url, token, body string) reply {
 		}
 		var p Problem
 		if json.Unmarshal(text, &p) == nil {
-			got.detail = p.Detail
+			got.detail, got.refused = p.Detail, p.Channel
 		}
 		return got
 	}

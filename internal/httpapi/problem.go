@@ -25,6 +25,9 @@ type Problem struct {
 	Detail string `json:"detail"`
 	// Limit is which limit was reached, with 429.
 	Limit limit.Name `json:"limit,omitempty"`
+	// Channel is which channel is refused, with 403: a client leaves it out and
+	// goes on with the others.
+	Channel string `json:"channel,omitempty"`
 
 	retryAfter int // seconds, for what is temporary
 }
@@ -54,7 +57,9 @@ func temporary(detail string) *Problem {
 // forbidden is the same for a channel that does not exist and one that others
 // may read: which of the two it is, is nobody's business.
 func forbidden(channel string) *Problem {
-	return problem(http.StatusForbidden, "channel "+quote(channel)+" does not exist or is not allowed to you")
+	p := problem(http.StatusForbidden, "channel "+quote(channel)+" does not exist or is not allowed to you")
+	p.Channel = channel
+	return p
 }
 
 func channelProblem(channel string, err error) error {

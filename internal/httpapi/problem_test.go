@@ -37,3 +37,19 @@ func TestPublishFails(t *testing.T) {
 		}
 	}
 }
+
+// A client that names several channels learns which of them it has to leave out,
+// and no refusal of another kind names one.
+func TestForbiddenNamesItsChannel(t *testing.T) {
+	s := serve(t, []channels.Policy{policy(t, "a", channels.AccessToken, ""), policy(t, "b", channels.AccessToken, "")}, nil)
+	alice := token(t, "alice", []string{"a"}, nil)
+	for query, want := range map[string]reply{
+		"channel=a&channel=b":       {status: 403, refused: "b"},
+		"channel=a&channel=unknown": {status: 403, refused: "unknown"},
+		"channel=a&channel=a+b":     {status: 400},
+	} {
+		if got := answerTo(t, http.MethodGet, s.URL+"/v1/events?"+query, alice, ""); got.status != want.status || got.refused != want.refused {
+			t.Errorf("%s is answered with %+v, want %+v", query, got, want)
+		}
+	}
+}

@@ -37,51 +37,40 @@ interface Details {
   problem?: Problem | undefined;
   channel?: string | undefined;
   reason?: string | undefined;
+  retryAfter?: number | undefined;
   cause?: unknown;
 }
 
 /** What `onError`, `state.error` and iterators say; `kind` parts the two subclasses. */
-export abstract class GatewayError extends Error {
+export abstract class GatewayError<Code extends string = TransportCode | ApplicationCode> extends Error {
   abstract readonly kind: 'transport' | 'application';
-  abstract readonly code: TransportCode | ApplicationCode;
+  readonly code: Code;
   /** The HTTP status, where there was one. */
-  readonly status: number | undefined;
+  declare readonly status?: number;
   /** What the gateway says about it. */
-  readonly problem: Problem | undefined;
-  /** The channel that it is about; undefined: all. */
-  readonly channel: string | undefined;
-  /** The reason of a `gateway.close` or `gateway.error`, in the gateway's words or those of who took the right back. */
-  readonly reason: string | undefined;
+  declare readonly problem?: Problem;
+  /** The channel that it is about; without it, all. */
+  declare readonly channel?: string;
+  /** The reason of a `gateway.close` or `gateway.error`: the gateway's, or of who took the right back. */
+  declare readonly reason?: string;
+  /** How long in ms to wait at least, where an answer says so. */
+  declare readonly retryAfter?: number;
 
-  constructor(message: string, details: Details = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined);
-    this.status = details.status;
-    this.problem = details.problem;
-    this.channel = details.channel;
-    this.reason = details.reason;
+  constructor(code: Code, message: string, details?: Details) {
+    super(message);
+    this.code = code;
+    Object.assign(this, details);
   }
 }
 
 /** The way to the gateway failed. The connection tries again by itself. */
-export class TransportError extends GatewayError {
+export class TransportError extends GatewayError<TransportCode> {
   override readonly name = 'TransportError';
   readonly kind = 'transport';
-  readonly code: TransportCode;
-
-  constructor(code: TransportCode, message: string, details?: Details) {
-    super(message, details);
-    this.code = code;
-  }
 }
 
 /** The gateway refuses, and would again: the application has to do something. */
-export class ApplicationError extends GatewayError {
+export class ApplicationError extends GatewayError<ApplicationCode> {
   override readonly name = 'ApplicationError';
   readonly kind = 'application';
-  readonly code: ApplicationCode;
-
-  constructor(code: ApplicationCode, message: string, details?: Details) {
-    super(message, details);
-    this.code = code;
-  }
 }

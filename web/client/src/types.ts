@@ -87,7 +87,7 @@ export interface ConnectionState {
   readonly status: Status;
   /**
    * Why, in one word: empty when live, else the reason of a `gateway.close` (`draining`, `full`, …), the code
-   * of `error`, `no_channels`, `channels` (they changed), `network_changed`, `reconnect()` or `close()`.
+   * of `error`, `no_channels`, or who asked for it: `network`, `reconnect`, `close`.
    */
   readonly reason: string;
   /** Attempts that failed since it was live last. */
@@ -96,8 +96,11 @@ export interface ConnectionState {
   readonly retryAt: number | null;
   /** What went wrong, if anything did. */
   readonly error: GatewayError | null;
+  /** What the gateway calls this connection while it is live; null otherwise, and when polling. */
+  readonly connection: string | null;
+  /** Which replica it is with, likewise. */
+  readonly replica: string | null;
 }
-
 
 /** The events of one channel, or of a connection's all. */
 export interface Source<Events> extends AsyncIterable<AnyEvent<Events>> {
@@ -141,7 +144,7 @@ export interface Connection<Events> extends Source<Events> {
   /** The channels that are wanted, sorted: the same array until they change. Those that the gateway adds by itself are not among them. */
   readonly channels: readonly string[];
 
-  /** The id of the last event whose handlers have run: where `connect`'s `cursor` continues. Empty before the first. */
+  /** The id of the last event that was delivered, also to who is handling it now: where `connect`'s `cursor` continues. Empty before the first. */
   readonly cursor: string;
 
   /** Calls the listener after every change of `state`. */
@@ -182,6 +185,14 @@ export interface TokenRequest {
 
 /** How events come. */
 export type Transport = 'fetch' | 'eventsource' | 'poll';
+
+/** Keeps one cursor. */
+export interface CursorStore {
+  /** What was kept; nothing, and the connection starts at the present. */
+  get(): string | null | undefined;
+  /** Is called with the cursor of every event. */
+  set(cursor: string): void;
+}
 
 /** What `connect` takes. */
 export interface ConnectOptions {
@@ -240,8 +251,8 @@ export interface ConnectOptions {
   maxAttempts?: number;
 
   /**
-   * The longest that the n-th attempt in a row waits is `minDelay * 2^n` ms, up to `maxDelay`; how long it does
-   * wait is random below that. Where the gateway says when to come back, that counts.
+   * After the n-th failure in a row the next attempt waits a random time up to `minDelay * 2^(n-1)` ms, and up to
+   * `maxDelay`. Where the gateway says when to come back, that counts.
    * @defaultValue 500
    */
   minDelay?: number;
@@ -258,14 +269,8 @@ export interface ConnectOptions {
   /** @defaultValue 1000 */
   iteratorBuffer?: number;
 
-  /**
-   * Where the cursor is kept across reloads of the page, such as `sessionStorage`, by URL, channels and
-   * `storageKey`. Only for pages that also keep what the events before it made of their state.
-   */
-  storage?: Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
-
-  /** Parts what is stored by user. */
-  storageKey?: string;
+  /** Where the cursor is kept across reloads of the page: `cursorStore` of `@realtime-gateway/client/storage`, or your own. */
+  store?: CursorStore;
 
   /** @defaultValue globalThis.fetch */
   fetch?: typeof globalThis.fetch;

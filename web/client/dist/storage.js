@@ -1,0 +1,1 @@
+function t(t,r){const n=JSON.stringify(["realtime-gateway",String(r.url),r.user??"",[...r.channels??[]].sort()]);let i,o="";const s=()=>{void 0!==i&&(clearTimeout(i),i=void 0,e(()=>t.setItem(n,o)))};return globalThis.addEventListener?.("pagehide",s),{get:()=>e(()=>t.getItem(n)),set(t){o=t,i??=setTimeout(s,1e3)}}}function e(t){try{return t()}catch{return}}export{t as cursorStore};
