@@ -57,6 +57,18 @@ export async function startExample(name, redisUrl) {
   };
 }
 
+/** Starts a gateway in development mode on a Redis. */
+export async function startGateway(redisUrl) {
+  const gateway = start('go', ['run', './cmd/gateway', '--dev', '--redis-url', redisUrl, '--addr', '127.0.0.1:0', '--ops-addr', '127.0.0.1:0']);
+  const find = (pattern) => gateway.said.match(pattern)?.[1];
+  await until('the gateway is ready', async () => {
+    if (gateway.ended !== undefined) throw new Error(`the gateway ended with ${gateway.ended}: ${gateway.said}`);
+    const ready = find(/operations +(http:\/\/\S+\/readyz)/);
+    return ready && (await fetch(ready)).ok;
+  }, DEADLINE);
+  return { url: find(/demo page +(http:\S+)/), stop: gateway.stop };
+}
+
 async function freePort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -8,8 +8,8 @@ export const redis = createClient({ url: process.env.REDIS_URL, RESP: 2 });
 redis.on('error', (error) => console.error('redis:', error.message)); // it reconnects by itself
 await redis.connect();
 
-/** Redis' own words for what passes by itself: a restart, a failover, a slot that moves. */
-const passing = /^(LOADING|READONLY|MASTERDOWN|TRYAGAIN|CLUSTERDOWN|BUSY|ERR Function not found)/;
+/** What would fail again. Everything else is a restart, a failover, a slot that moves, and passes. */
+const final = (error) => error instanceof ErrorReply && /^(ERR gateway:|NOPERM)/.test(error.message);
 
 /**
  * Publishes an event on a channel, and returns its position in the channel's stream. The id makes it the
@@ -20,8 +20,7 @@ export async function publish(channel, event, id = randomUUID()) {
     try {
       return await redis.sendCommand(['FCALL', 'gateway_publish', '1', `gw:${channel}`, JSON.stringify(event), 'EVENTID', id]);
     } catch (error) {
-      const final = error instanceof ErrorReply && !passing.test(error.message);
-      if (final || attempt === 6) throw error;
+      if (final(error) || attempt === 6) throw error;
       await sleep(100 * 2 ** attempt * Math.random());
     }
   }
