@@ -118,13 +118,13 @@ deps: ## install redis-server, haproxy, nginx and prometheus for the tests where
 web: ## check, test and build the TypeScript client in web/client; needs Node
 	cd web/client && npm ci && npm run check
 
-# What is missing of the other languages is skipped, and said.
+# Python, PHP and Ruby are installed where that is possible; else their programs are skipped, and that is said.
 .PHONY: examples
 examples: deps examples-deps ## run each of examples/ and the programs of docs/publishing.md; needs Node and Chromium
 	cd examples && npm ci && npm test
 
 .PHONY: examples-deps
-examples-deps: ## install Python, PHP and Ruby with their Redis packages for docs/publishing.md where that is possible
+examples-deps:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s python3-redis php-cli php-redis ruby-redis >/dev/null 2>&1; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-redis php-cli php-redis ruby-redis; \
 	fi
