@@ -6,10 +6,10 @@ import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { minify } from 'terser';
 
-const ENTRIES = ['core', 'index', 'fallback', 'storage'];
+const ENTRIES = ['core', 'index', 'fallback', 'shared', 'storage', 'worker'];
 
 /** How many bytes, gzipped, an application gets that uses all of an entry. What is loaded on demand is not counted. */
-const LIMITS = { index: 5 * 1024 };
+const LIMITS = { index: 5 * 1024, shared: 9 * 1024 };
 
 const root = new URL('..', import.meta.url);
 const path = (name) => new URL(name, root).pathname;

@@ -9,6 +9,7 @@ import type {
   ConnectOptions,
   EventMap,
   Gap,
+  OpenInfo,
   Status,
   Transport,
   UntypedEvents,
@@ -263,7 +264,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
       },
       event(type, data, id) {
         if (gone()) return;
-        if (type === 'gateway.open') return opened(attempt, data as Record<string, unknown>, id);
+        if (type === 'gateway.open') return opened(attempt, data as OpenInfo, id);
         if (type === 'gateway.close') return closed(attempt, data as Notice);
         const { channel } = data as Notice;
         if (attempt !== active || !pending?.asked) deliver(attempt, type, data, id);
@@ -277,8 +278,8 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     };
   }
 
-  function opened(attempt: Attempt, data: Record<string, unknown>, id: string): void {
-    const starts = Object.entries((data.channels ?? {}) as Record<string, string | null>);
+  function opened(attempt: Attempt, data: OpenInfo, id: string): void {
+    const starts = Object.entries(data.channels ?? {});
     attempt.joined = starts.map(([name]) => name);
     attempt.plain = starts.filter(([, start]) => start === null).map(([name]) => name);
     attempt.openedAt = lastHeard = Date.now();
@@ -290,7 +291,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     if (id) moved(id);
     refresh = false;
     mute = 0;
-    heartbeat = Number(data.heartbeat) || HEARTBEAT;
+    heartbeat = data.heartbeat || HEARTBEAT;
     watch();
     clearTimeout(pollTimer);
     if (transport !== preferred) {
@@ -301,11 +302,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     }
     const gaps = interrupted.filter((name) => attempt.plain.includes(name));
     interrupted = [];
-    tell('live', '', {
-      attempt: 0,
-      connection: (data.connection as string) ?? null,
-      replica: (data.replica as string) ?? null,
-    });
+    tell('live', '', { attempt: 0, open: data });
     for (const channel of gaps) surface.gap({ channel, reason: 'no_history', from: '', to: '' });
     if (!over) changed(); // what was wanted meanwhile
   }

@@ -2,4 +2,4 @@
 export { connect } from './connection.js';
 export { ApplicationError, GatewayError, TransportError } from './errors.js';
 export { createSurface } from './surface.js';
-export { broken, parse, send, urlOf } from './transport.js';
+export { broken, endpoint, parse, send, urlOf } from './transport.js';

@@ -46,7 +46,7 @@ interface Feed {
 }
 
 /** What a state says unless it says otherwise. */
-export const REST = { attempt: 0, retryAt: null, error: null, connection: null, replica: null };
+export const REST = { attempt: 0, retryAt: null, error: null, open: null };
 
 /** Makes the side of a connection that is the same whoever holds the stream. */
 export function createSurface(fixed: readonly string[], buffer: number, backend: Backend): Surface {

@@ -82,6 +82,17 @@ export interface Gap {
  */
 export type Status = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'closed';
 
+/** What `gateway.open` says. A poll has none of it but the heartbeat. */
+export interface OpenInfo {
+  /** The gateway's name of this connection, as in its log. */
+  readonly connection?: string;
+  readonly replica?: string;
+  /** The channels of the stream, with the position that each starts after; null without history. */
+  readonly channels?: Readonly<Record<string, string | null>>;
+  /** How long in ms the stream may be silent. */
+  readonly heartbeat: number;
+}
+
 /** How the connection is. The object does not change; a change makes another one. */
 export interface ConnectionState {
   readonly status: Status;
@@ -96,10 +107,8 @@ export interface ConnectionState {
   readonly retryAt: number | null;
   /** What went wrong, if anything did. */
   readonly error: GatewayError | null;
-  /** What the gateway calls this connection while it is live; null otherwise, and when polling. */
-  readonly connection: string | null;
-  /** Which replica it is with, likewise. */
-  readonly replica: string | null;
+  /** What the gateway says of the stream, while it is live; null otherwise. */
+  readonly open: OpenInfo | null;
 }
 
 /** The events of one channel, or of a connection's all. */

@@ -58,7 +58,7 @@ describe('a connection', () => {
     expect(request.url.href).toBe(`${URL_}/v1/events?channel=a&channel=b`);
     expect(request.cursor).toBe('');
     await request.open({ id: 'c0' });
-    expect(connection.state).toMatchObject({ status: 'live', reason: '', connection: 'k1', replica: 'r1' });
+    expect(connection.state).toMatchObject({ status: 'live', reason: '', open: { connection: 'k1', replica: 'r1' } });
     expect(connection.cursor).toBe('c0');
     await request.event('a', 1);
     await request.event('b', 2);
@@ -812,6 +812,6 @@ describe('polling', () => {
     expect([stream.url.searchParams.get('mode'), stream.cursor]).toEqual([null, 'c7']);
     await stream.open();
     expect(gateway.requests[15]?.aborted).toBe(true);
-    expect(connection.state).toMatchObject({ status: 'live', connection: 'k1' });
+    expect(connection.state).toMatchObject({ status: 'live', open: { connection: 'k1' } });
   });
 });
