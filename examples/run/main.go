@@ -78,14 +78,10 @@ func run(ctx context.Context, args []string) error {
 	defer server.Close()
 
 	fmt.Printf("\n  %-8s http://%s/\n", s.name, listener.Addr())
-	for i, g := range s.gateways {
-		note := ""
-		if i > 0 {
-			note = "   kill it, and its clients move"
-		}
-		fmt.Printf("  %-8s http://%s  pid %d%s\n", "gateway", g.addr, g.pid, note)
+	for _, g := range s.gateways {
+		fmt.Printf("  %-8s http://%s  pid %d, who is connected: http://%s/v1/connections\n", "gateway", g.addr, g.pid, g.ops)
 	}
-	fmt.Printf("  %-8s %s\n\nCtrl-C ends all of it.\n", "redis", s.shownRedis)
+	fmt.Printf("  %-8s %s\n\nKill a gateway, and its clients move to another. Ctrl-C ends all of it.\n", "redis", s.shownRedis)
 
 	select {
 	case <-ctx.Done():

@@ -158,7 +158,7 @@ func (s *system) startGateway() error {
 			return err
 		}
 		s.redisURL = "redis://" + info.Redis
-		s.shownRedis = s.redisURL + "  (embedded, kept in memory)"
+		s.shownRedis = s.redisURL + "  (embedded in the first gateway, which ends all when it ends)"
 	}
 	return nil
 }

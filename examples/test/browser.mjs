@@ -10,9 +10,10 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
  *
  * @param {import('playwright-core').Browser} browser
  * @param {string} url
+ * @param {import('playwright-core').BrowserContext} [context] of another window, to be a tab beside it
  */
-export async function openWindow(browser, url) {
-  const context = await browser.newContext();
+export async function openWindow(browser, url, context) {
+  context ??= await browser.newContext();
   const page = await context.newPage();
   const errors = [];
   page.on('pageerror', (error) => errors.push(error.message));

@@ -51,6 +51,7 @@ export async function startExample(name, redisUrl) {
   return {
     url: runner.said.match(/http:\/\/\S+/)[0],
     redis: runner.said.match(/redis:\/\/\S+/)[0],
+    connections: [...runner.said.matchAll(/http:\S+\/v1\/connections/g)].map(([url]) => url),
     pids: [...runner.said.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid)),
     said: () => runner.said,
     stop: runner.stop,

@@ -1,11 +1,11 @@
-import { connect as connectShared } from '@realtime-gateway/client';
+import { connectShared } from '@realtime-gateway/client/shared';
 import { act, ask, byId, el, me, showConnection, showPeople } from '/shared/page.js';
 
 let token = '';
 const signIn = async () => (token = (await ask('POST', '/api/login', { body: { user: me } })).token);
 
 // One connection for all tabs of this user. It names no channel: the gateway joins what the token says.
-const connection = connectShared('/', { storageKey: me, token: signIn, autoSubscribe: true });
+const connection = connectShared('/', { storageKey: me, worker: '/client/worker.js', token: signIn, autoSubscribe: true });
 
 connection.on('notice', ({ channel, data, event_id }) => {
   if (byId(event_id)) return;
@@ -22,7 +22,8 @@ connection.onError((error) => {
     byId('lost').textContent = `You have lost ${error.channel}: ${error.reason}. The rest goes on.`;
   }
 });
-connection.onState(({ status, error }) => {
+connection.onState(({ status, error, open }) => {
+  byId('channels').replaceChildren(...Object.keys(open?.channels ?? {}).map((name) => el('li', { className: 'item' }, el('code', {}, name))));
   const out = status === 'closed' && error?.code === 'revoked';
   byId('signed-out').hidden = !out;
   if (out) byId('signed-out').firstElementChild.textContent = `You are signed out: ${error.reason}.`;
