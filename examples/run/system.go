@@ -127,7 +127,9 @@ func (s *system) startGateway() error {
 		"GATEWAY_WEBHOOK_URL=http://"+s.site+"/gateway/may", "GATEWAY_WEBHOOK_SECRET="+s.secret)
 	log := newStartLog(s.ctx, os.Stderr)
 	cmd.Stderr = log
+	ended := make(chan error, 1)
 	err := s.launch("gateway", cmd, func(err error) error {
+		ended <- err
 		if owner {
 			return fmt.Errorf("the gateway with the embedded Redis has ended, and with it all state: %w", err)
 		}
@@ -143,10 +145,10 @@ func (s *system) startGateway() error {
 	select {
 	case at := <-log.listening:
 		g.addr, g.ops = at.Addr, at.Ops
-	case err := <-s.failed:
-		return err
+	case err := <-ended:
+		return fmt.Errorf("the gateway did not start: %w", err)
 	case <-ctx.Done():
-		return errors.New("the gateway did not start")
+		return fmt.Errorf("the gateway did not start within %v", patience)
 	}
 	if err := s.poll(ctx, http.DefaultClient, "http://"+g.ops+"/readyz", nil); err != nil {
 		return err

@@ -21,13 +21,9 @@ const rules = invalidationRules(queryClient, [
 ]);
 
 const connection = connect('/');
-const posts = connection.channel('cache:posts');
-rules.attach(posts);
-posts.on('*', ({ type, action, id }) => (byId('last').textContent = [type, action, id].filter((part) => part !== undefined).join(' ')));
-const off = connection.onState(({ status }) => {
-  if (status !== 'live') return;
-  off(); // what was read before the stream began may be old; later the stream continues where it stopped
-  rules.invalidateAll(posts.name);
+rules.attach(connection, 'cache:posts');
+connection.channel('cache:posts').on('*', ({ type, action, id }) => {
+  byId('last').textContent = [type, action, id].filter((part) => part !== undefined).join(' ');
 });
 
 /** How often each query was asked for, to be looked at. */

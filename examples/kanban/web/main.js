@@ -11,7 +11,6 @@ let token = '';
 const fetchToken = async () => (token = (await ask('POST', '/api/token', { body: { user: me } })).token);
 
 const connection = connect('/', { token: fetchToken });
-const tasks = connection.channel('project:42:tasks');
 
 // The confirmed tasks, and on them what this window has asked for and not seen come back.
 const store = createOptimistic({
@@ -22,15 +21,9 @@ const store = createOptimistic({
     return new Map(list.tasks.map((task) => [task.id, task]));
   },
 });
-const detach = store.attach(tasks);
-
-// What happened between the first fetch and the first moment of the stream is in neither. Later the stream continues
-// where it stopped, or says that there is a gap, after which the store fetches by itself.
-const off = connection.onState(({ status }) => {
-  if (status !== 'live') return;
-  off();
-  store.refetch().catch(() => {});
-});
+// The store fetches when the channel comes onto the stream, and after a gap. A reconnect continues where the stream
+// stopped, and fetches nothing.
+const detach = store.attach(connection, 'project:42:tasks');
 
 /** Shows a change at once, and takes it back where the service refuses it. */
 function run(apply, method, to, body) {
