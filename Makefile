@@ -113,10 +113,14 @@ deps: ## install redis-server, haproxy, nginx and prometheus for the tests where
 		fi; \
 	fi
 
-# Node 20 or later. The scripts in dist/ are committed, as the gateway embeds them and builds with Go alone.
+# Node 20 or later. The scripts in dist/ are committed, so that they can be embedded and the gateway builds with Go alone.
 .PHONY: web
-web: ## check, test and build the TypeScript client in web/client; needs Node
+web: ## check and test the TypeScript client in web/client, and that its dist/ is current; needs Node
 	cd web/client && npm ci && npm run check
+
+.PHONY: web-e2e
+web-e2e: deps ## test the client against real gateways, from Node and from a browser (CHROMIUM) where there is one
+	cd web/client && npm ci && npm run test:gateway && npm run test:browser
 
 # Python, PHP and Ruby are installed where that is possible; else their programs are skipped, and that is said.
 .PHONY: examples
