@@ -1,9 +1,16 @@
 // Each example, by its documented command, on the embedded Redis and on a real one: what its service publishes, in whatever
 // language, reaches the client.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { connect } from '@realtime-gateway/client';
 import { ask, collect, DEADLINE, reached, startExample, startRedis } from './system.mjs';
+
+it('each README has the command by which it is started here', async () => {
+  for (const name of ['admin', 'cache', 'kanban', 'user', 'workshop']) {
+    assert.match(await readFile(new URL(`../${name}/README.md`, import.meta.url), 'utf8'), new RegExp(`^go run ./examples/run ${name}$`, 'm'));
+  }
+});
 
 for (const kind of ['the embedded Redis', 'a real Redis']) {
   describe(`on ${kind}`, { timeout: 5 * DEADLINE }, () => {

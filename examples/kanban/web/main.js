@@ -39,7 +39,14 @@ const create = (title) => {
 const change = (id, what) => run((all) => changed(all, id, what), 'PATCH', `${path}/${id}`, what);
 const remove = (id) => run((all) => without(all, id), 'DELETE', `${path}/${id}`);
 
-const show = () => draw(store.getSnapshot(), { change, remove });
+// However many events come at once, it is one drawing.
+let drawing;
+const show = () => {
+  drawing ??= requestAnimationFrame(() => {
+    drawing = undefined;
+    draw(store.getSnapshot(), { change, remove });
+  });
+};
 store.subscribe(show);
 show();
 
