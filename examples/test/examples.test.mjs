@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
-import { connect } from '@realtime-gateway/client';
+import { connect } from '../../web/client/dist/index.js';
 import { ask, collect, DEADLINE, reached, startExample, startRedis } from './system.mjs';
 
 it('each README has the command by which it is started here', async () => {

@@ -7,7 +7,7 @@ import { connect as dial, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { connect } from '@realtime-gateway/client';
+import { connect } from '../../web/client/dist/index.js';
 import { collect, DEADLINE, reached, root, startGateway, startRedis } from './system.mjs';
 
 /** How a block is run, and what has to be there for it. */
