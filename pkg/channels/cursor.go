@@ -16,7 +16,8 @@ import (
 //
 // Its text is "1" and, in base64url, for each channel a hash of the name and
 // the position; so a channel added or removed between two connections leaves
-// the others exact. To clients it is opaque.
+// the others exact. To clients it is opaque, but for web/client/src/positions.ts, which
+// reads this version of it.
 type Cursor struct {
 	marks   []Mark
 	foreign bool

@@ -468,7 +468,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   watchPage(
     {
       // The stream may hang on a network that is gone.
-      online: () => hurry() || (active && begin('')),
+      online: () => hurry() || ((active || pending) && begin('network')),
       offline: () => {
         // No proof that a gateway on this machine or in this house is away: try, and see.
         if (active && leave(active, false)) begin('network');

@@ -19,7 +19,10 @@ export const openPoll: Open = async (subscription, sink) => {
       throw new TransportError('protocol', 'the answer is none to a poll', { status: response.status });
     }
     sink.heard();
-    if (first) sink.event('gateway.open', { heartbeat: HEARTBEAT }, '');
+    if (first) {
+      const channels = Object.fromEntries(subscription.channels.map((name) => [name, '']));
+      sink.event('gateway.open', { heartbeat: HEARTBEAT, channels }, '');
+    }
     for (const gap of answer.gaps) sink.event('gateway.gap', gap, '');
     for (const event of answer.events) sink.event(event.type, event, '');
     sink.event('gateway.heartbeat', {}, answer.cursor);

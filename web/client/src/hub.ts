@@ -1,6 +1,6 @@
 import { connect } from './core.js';
 import { type Message, plain, type Report, type Request } from './messages.js';
-import { cursorOf, type Positions, positionsOf } from './positions.js';
+import { cursorOf, nowhere, type Positions, positionsOf } from './positions.js';
 import type { Connection, ConnectOptions, TokenRequest, Unsubscribe, UntypedEvents } from './types.js';
 
 /** How long in ms tabs may take to say where they are: one that sleeps must not hold up the others. */
@@ -39,6 +39,7 @@ export function tabLock(name: string, tab = ''): string {
  *
  * @param name of the tabs' common locks
  * @param asks whether tokens come from the tabs
+ * @param empty is called when the last tab has gone
  */
 export function createHub(
   name: string,
@@ -46,6 +47,7 @@ export function createHub(
   options: HubOptions,
   asks: boolean,
   send: (report: Report) => void,
+  empty?: () => void,
 ): Hub {
   const tabs = new Map<string, readonly string[]>();
   const watched = new Set<string>();
@@ -57,12 +59,12 @@ export function createHub(
   const lost = new Set<string>();
   let expected: Set<string> | undefined; // tabs that have not said yet where they are
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let from: Positions = {}; // where the connection begins
+  let from = nowhere(); // where the connection begins
   let startedAt = 0; // in ms since the epoch
   let version = 0;
 
   /** Asks all tabs where they are, and connects from there, or from before. */
-  async function lead(before: Positions = {}): Promise<void> {
+  async function lead(before = nowhere()): Promise<void> {
     stop();
     from = before;
     const { held = [] } = await navigator.locks.query();
@@ -114,7 +116,7 @@ export function createHub(
     if (!connection) return;
     const { state, cursor } = connection;
     const known = positionsOf(cursor, Object.keys(state.open?.channels ?? {}));
-    const at: Record<string, bigint | null> = {};
+    const at: Record<string, bigint | null> = Object.create(null);
     for (const [channel, start] of Object.entries(state.open?.channels ?? {})) {
       const position = known[channel];
       at[channel] = start === null ? null : (position ?? null);
@@ -173,12 +175,13 @@ export function createHub(
       };
       if (Object.entries(at).some(older)) {
         // It will be late again, and so may others: what they said has to count the next time.
-        return void lead(reach(Date.now() - startedAt < RECENT ? from : {}, at));
+        return void lead(reach(Date.now() - startedAt < RECENT ? from : nowhere(), at));
       }
       sync(channels.filter((channel) => !before.includes(channel)));
       report();
     } else if (request.kind === 'bye') {
-      tabs.delete(request.tab);
+      const known = tabs.delete(request.tab);
+      if (known && tabs.size === 0 && !expected) empty?.();
       if (expected?.delete(request.tab) && expected.size === 0) start();
       else sync([]);
     } else if (request.kind === 'reconnect') connection?.reconnect();

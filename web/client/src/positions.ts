@@ -8,9 +8,14 @@
 /** Where channels are; a position is one number, so that two can be compared. */
 export type Positions = Record<string, bigint>;
 
+/** No positions: an object without a prototype, as a channel may be called `constructor`. */
+export const nowhere = (): Positions => Object.create(null);
+
 const VERSION = '1';
 const HASH = 6;
 const SEQUENCE = 64n;
+/** How many hashes are kept. */
+const MEMORY = 1000;
 
 const hashes = new Map<string, string>();
 
@@ -23,6 +28,7 @@ function hashOf(channel: string): string {
       hash = BigInt.asUintN(64, (hash ^ BigInt(channel.charCodeAt(i))) * 0x100000001b3n);
     }
     known = ((hash >> 48n) ^ BigInt.asUintN(48, hash)).toString(16).padStart(2 * HASH, '0');
+    if (hashes.size >= MEMORY) hashes.clear();
     hashes.set(channel, known);
   }
   return known;
@@ -49,7 +55,7 @@ export function positionsOf(cursor: string, channels: Iterable<string>): Positio
       marks.set(hash, (number() << SEQUENCE) | number());
     }
   }
-  const positions: Positions = {};
+  const positions = nowhere();
   for (const channel of channels) {
     const position = marks.get(hashOf(channel));
     if (position !== undefined) positions[channel] = position;

@@ -1,7 +1,7 @@
 import { ApplicationError, connect, createSurface, endpoint, type GatewayError, TransportError } from './core.js';
 import { createHub, type Hub, type HubOptions, tabLock } from './hub.js';
 import type { Message, PlainError, Report, Request } from './messages.js';
-import { cursorOf, type Positions } from './positions.js';
+import { cursorOf, nowhere } from './positions.js';
 import type { Connection, ConnectOptions, EventMap, UntypedEvents } from './types.js';
 import type { WorkerOrder } from './worker.js';
 
@@ -56,7 +56,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
   let checkTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Where this tab is: what is not newer, it has. */
-  const at: Positions = {};
+  const at = nowhere();
   /** Channels without history, of which nothing can be known. */
   let plain = new Set<string>();
   /** Those of them that had no connection for a while. */

@@ -130,6 +130,9 @@ export function createSurface(fixed: readonly string[], buffer: number, backend:
         (feed().source[method] as (...args: never[]) => never)(...args);
     return {
       name,
+      get open() {
+        return Object.hasOwn(state.open?.channels ?? {}, name);
+      },
       on: via('on'),
       onGap: via('onGap'),
       subscribe: () => feed().source.onGap(() => {}),
@@ -185,7 +188,7 @@ const NAME = /^[\w.~@/+=-]+(:[\w.~@/+=-]+)*$/;
 export function checkName(name: string): void {
   if (name.length > 255 || !NAME.test(name)) {
     throw new TypeError(
-      `${JSON.stringify(name)} is no channel: allowed are 1 to 255 of A-Z a-z 0-9 . _ ~ @ / + = - in segments parted by ":"`,
+      `${JSON.stringify(name)} is no channel: allowed are 1 to 255 of A-Z a-z 0-9 ._~@/+=- in segments parted by ":"`,
     );
   }
 }

@@ -82,7 +82,7 @@ export interface Gap {
  */
 export type Status = 'connecting' | 'live' | 'reconnecting' | 'offline' | 'closed';
 
-/** What `gateway.open` says. A poll has none of it but the heartbeat. */
+/** What `gateway.open` says. A poll knows neither names nor positions. */
 export interface OpenInfo {
   /** The gateway's name of this connection, as in its log. */
   readonly connection?: string;
@@ -135,6 +135,11 @@ export interface Source<Events> extends AsyncIterable<AnyEvent<Events>> {
 /** One channel. It needs no closing: it is what its handlers are. */
 export interface Channel<Events> extends Source<Events> {
   readonly name: string;
+  /**
+   * Whether the stream has the channel. When that becomes true, which `onState` tells, is the moment to read the
+   * channel's state for the first time: nothing that is published afterwards is missed.
+   */
+  readonly open: boolean;
   /**
    * Keeps the channel subscribed, also while it has no handler.
    * @returns a function that ends it

@@ -11,19 +11,23 @@ export interface WorkerOrder {
   asks: boolean;
 }
 
-/** Holds the connection while the browser lets the worker live, which is as long as any tab does. */
+/** Holds the connection of the tabs of one name while there are any. */
 function hold({ name, url, options, asks }: WorkerOrder): void {
   const bus = new BroadcastChannel(name);
   let hub: Hub | undefined;
   const send = (report: Report): void => bus.postMessage(report);
   bus.onmessage = ({ data }: MessageEvent<Message>) => hub?.receive(data as Request);
+  // It ends too when a tab takes the lock.
   navigator.locks
-    .request(name, () => {
-      hub = createHub(name, url, options, asks, send);
-      return new Promise<void>(() => {});
-    })
-    .catch(() => {
-      // A tab has taken it.
+    .request(
+      name,
+      () =>
+        new Promise<void>((release) => {
+          hub = createHub(name, url, options, asks, send, release);
+        }),
+    )
+    .catch(() => {})
+    .then(() => {
       hub?.close();
       bus.close();
       held.delete(name);

@@ -455,14 +455,17 @@ describe('channels', () => {
     start();
     const first = await (await gateway.request(1)).open();
     await first.event('a', 1);
+    const channel = connection.channel('b');
     for (const name of ['b', 'c', 'd']) connection.channel(name).subscribe();
     await pass(20);
     const second = await gateway.request(2);
+    expect(channel.open).toBe(false);
     expect([second.channels, second.cursor]).toEqual([['a', 'b', 'c', 'd'], 'c1']);
     expect(first.aborted).toBe(false);
     await first.event('a', 2); // the new one has it too
     expect(got).toEqual(['a1']);
     await second.open({ id: 'c1' });
+    expect(channel.open).toBe(true);
     expect(first.aborted).toBe(true);
     await second.event('a', 2);
     await second.event('b', 3);

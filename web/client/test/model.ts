@@ -1,4 +1,4 @@
-import { cursorOf, type Positions, positionsOf } from '../src/positions.js';
+import { cursorOf, nowhere, type Positions, positionsOf } from '../src/positions.js';
 
 interface Stream {
   channels: readonly string[];
@@ -28,7 +28,7 @@ export class ModelGateway {
     const channels = url.searchParams.getAll('channel');
     const known = positionsOf(headers.get('Last-Event-ID') ?? '', channels);
     this.tokens.push(headers.get('Authorization'));
-    const at: Positions = {};
+    const at = nowhere();
     for (const channel of channels) {
       if (!channel.startsWith('plain')) at[channel] = known[channel] ?? this.#top(channel);
     }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { createHub, tabLock } from '../src/hub.js';
 import { type Connection, connect } from '../src/index.js';
 import { cursorOf, positionsOf } from '../src/positions.js';
 import { connectShared, type SharedOptions } from '../src/shared.js';
@@ -71,6 +72,15 @@ describe('tabs', () => {
       ['y1', 'z1'],
     ]);
     expect(gateway.open).toBe(1);
+  });
+
+  test('take channels that are called like what every object has', async () => {
+    const a = await open(['constructor', '__proto__']);
+    gateway.publish('constructor');
+    gateway.publish('__proto__');
+    await pass(10);
+    expect(a.got).toEqual(['constructor1', '__proto__1']);
+    expect(a.connection.channel('toString').open).toBe(false);
   });
 
   test('that come late begin at the present, and are live at once', async () => {
@@ -190,6 +200,24 @@ describe('tabs', () => {
     gateway.publish('x');
     await pass(10);
     expect([a.got, b.got]).toEqual([[], ['x1']]);
+  });
+
+  test('are counted: a worker has no use for a connection without any', async () => {
+    browser.visit();
+    const empty = vi.fn();
+    const hub = createHub('name', 'http://gateway.test/v1/events', { fetch: gateway.fetch }, false, () => {}, empty);
+    await pass(600);
+    for (const tab of ['one', 'two']) void navigator.locks.request(tabLock('name', tab), () => new Promise(() => {}));
+    hub.receive({ kind: 'want', tab: 'one', channels: ['x'] });
+    hub.receive({ kind: 'want', tab: 'two', channels: ['x'] });
+    await pass(100);
+    expect(gateway.open).toBe(1);
+    hub.receive({ kind: 'bye', tab: 'one' });
+    expect(empty).not.toHaveBeenCalled();
+    hub.receive({ kind: 'bye', tab: 'two' });
+    expect(empty).toHaveBeenCalledOnce();
+    hub.close();
+    expect(gateway.open).toBe(0);
   });
 
   test('all can have it connect again', async () => {
@@ -321,5 +349,5 @@ test('cursors are written and read as the gateway does', () => {
   expect(positionsOf('1hdj8BXHNtKuf3580AA', ['hello:world'])).toEqual({ 'hello:world': 1795227637172n << 64n });
   expect(cursorOf({ 'hello:world': 1795227637172n << 64n })).toBe('1hdj8BXHNtKuf3580AA');
   expect(cursorOf({})).toBe('');
-  expect(positionsOf('2whatever', ['a'])).toEqual({});
+  expect(positionsOf('2whatever', ['a', 'constructor'])).toEqual({});
 });

@@ -161,7 +161,7 @@ describe.skipIf(!existsSync(CHROMIUM))('in a browser', () => {
     await publish('room:both', 1, 2);
     await has(a, 'room:both', 2);
     const b = await open({ storageKey: 'alice', channels: ['room:own2', 'room:both'] });
-    await live(b);
+    await until('the stream has its channels', () => b.evaluate(() => state.connection.channel('room:own2').open));
     await publish('room:both', 3, 4);
     await publish('room:own1', 1, 1);
     await publish('room:own2', 1, 1);
