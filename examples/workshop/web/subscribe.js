@@ -29,8 +29,8 @@ export function subscribe(sessionId, parts, refresh, { token, onEvent }) {
     changed(data.part);
   });
   channel.onGap(() => parts.forEach(changed)); // away for longer than messageTTL
-  const off = connection.onState(({ status }) => {
-    if (status !== 'live') return;
+  const off = connection.onState(() => {
+    if (!channel.open) return;
     off(); // later the stream continues where it stopped: nothing to read anew
     parts.forEach(changed);
   });
