@@ -56,24 +56,23 @@ export function createAttach<Events extends EventMap<Events>>(taker: Taker): Att
     const connection = typed as unknown as Connection<UntypedEvents>;
     const channels = all.get(connection) ?? new Map<string | undefined, Attachment>();
     all.set(connection, channels);
-    let attachment = channels.get(channel);
-    if (!attachment) {
-      attachment = { count: 0, timer: undefined, end: start(connection, channel) };
-      channels.set(channel, attachment);
-    }
-    const { end } = attachment;
-    const held = attachment;
-    held.count++;
-    clearTimeout(held.timer);
+    const attachment: Attachment = channels.get(channel) ?? {
+      count: 0,
+      timer: undefined,
+      end: start(connection, channel),
+    };
+    channels.set(channel, attachment);
+    attachment.count++;
+    clearTimeout(attachment.timer);
     let over = false;
     return () => {
       if (over) return;
       over = true;
-      if (--held.count > 0) return;
-      held.timer = setTimeout(() => {
+      if (--attachment.count > 0) return;
+      attachment.timer = setTimeout(() => {
         channels.delete(channel);
         if (channels.size === 0) all.delete(connection);
-        end();
+        attachment.end();
       }, LINGER);
     };
   };
@@ -92,7 +91,7 @@ function onJoin(
   const look = (): void => {
     const { open } = connection.state;
     if (!open) return; // An interruption: the next stream continues, or says that there is a gap.
-    const now = open.channels ? Object.keys(open.channels) : connection.channels;
+    const now = Object.keys(open.channels ?? {});
     const joined = now.filter((name) => !before.includes(name) && (channel ?? name) === name);
     before = now;
     for (const name of joined) handler(name);

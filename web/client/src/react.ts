@@ -1,6 +1,7 @@
 import {
   createContext,
   createElement,
+  type ReactElement,
   type ReactNode,
   useContext,
   useEffect,
@@ -62,7 +63,7 @@ export interface GatewayProviderProps<Events> {
 export function GatewayProvider<Events extends EventMap<Events> = RegisteredEvents>({
   connection,
   children,
-}: GatewayProviderProps<Events>): ReactNode {
+}: GatewayProviderProps<Events>): ReactElement {
   const [make] = useState(() => (typeof connection === 'function' ? connection : undefined));
   const [made, setMade] = useState<Connection<Events> | null>(null);
   useEffect(() => {
