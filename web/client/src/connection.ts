@@ -345,7 +345,9 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     }
     const expired = reason === 'token_expired' && typeof token === 'function';
     if (expired) refresh = true;
-    if (leave(attempt)) later(reason, expired ? 0 : retry, null);
+    const wait = expired ? 0 : retry;
+    if (leave(attempt)) later(reason, wait, null);
+    else if (active) change(wait); // the replacement is tried again
   }
 
   function fail(attempt: Attempt, error: GatewayError): void {

@@ -215,6 +215,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
     };
     try {
       shared = new SharedWorker(worker, { type: 'module', name: 'realtime-gateway' });
+      shared.onerror = () => contend({ signal: gone.signal }); // its script cannot be loaded
       shared.port.postMessage(order);
       return true;
     } catch {

@@ -531,6 +531,22 @@ describe('channels', () => {
     expect([third.channels, third.cursor]).toEqual([['a', 'b'], 'c2']);
   });
 
+  test('a change that is put off is tried again when the gateway says', async () => {
+    start();
+    const first = await (await gateway.request(1)).open();
+    connection.channel('b').subscribe();
+    await pass(20);
+    await (await gateway.request(2)).begin();
+    await first.event('a', 1);
+    await gateway.requests[1]?.close('full', { retry: 5000 });
+    expect(got).toEqual(['a1']);
+    expect(connection.state.status).toBe('live');
+    await pass(4999);
+    await gateway.request(2);
+    await pass(1);
+    expect((await gateway.request(3)).channels).toEqual(['a', 'b']);
+  });
+
   test('a change that is not answered holds events back for two seconds at most', async () => {
     start();
     const first = await (await gateway.request(1)).open();

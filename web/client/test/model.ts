@@ -1,5 +1,8 @@
 import { cursorOf, nowhere, type Positions, positionsOf } from '../src/positions.js';
 
+/** `late`: opens after 300 ms. `mute`: never. `refused`: comes with a `gateway.close`. `failed`: there is no network. */
+export type Trouble = 'none' | 'late' | 'mute' | 'refused' | 'failed';
+
 interface Stream {
   channels: readonly string[];
   at: Positions;
@@ -18,9 +21,17 @@ export class ModelGateway {
   /** How many were opened. */
   opened = 0;
   tokens: (string | null)[] = [];
+  /** What goes wrong with the next requests. */
+  troubles: Trouble[] = [];
   readonly #logs = new Map<string, number[]>();
   readonly #streams = new Set<Stream>();
   readonly #encoder = new TextEncoder();
+
+  constructor() {
+    setInterval(() => {
+      for (const { controller } of this.#streams) controller.enqueue(this.#encoder.encode(':\n\n'));
+    }, 15_000);
+  }
 
   readonly fetch = ((input: string, init: RequestInit = {}) => {
     const url = new URL(input);
@@ -28,6 +39,8 @@ export class ModelGateway {
     const channels = url.searchParams.getAll('channel');
     const known = positionsOf(headers.get('Last-Event-ID') ?? '', channels);
     this.tokens.push(headers.get('Authorization'));
+    const trouble = this.troubles.shift() ?? 'none';
+    if (trouble === 'failed') return Promise.reject(new TypeError('fetch failed'));
     const at = nowhere();
     for (const channel of channels) {
       if (!channel.startsWith('plain')) at[channel] = known[channel] ?? this.#top(channel);
@@ -35,18 +48,29 @@ export class ModelGateway {
     const body = new ReadableStream<Uint8Array>({
       start: (controller) => {
         const stream: Stream = { channels, at, controller };
-        this.#streams.add(stream);
-        this.opened++;
         init.signal?.addEventListener('abort', () => {
           if (this.#streams.delete(stream)) controller.error(init.signal?.reason);
         });
-        const starts = Object.fromEntries(channels.map((name) => [name, name in at ? 'x' : null]));
-        this.#say(stream, 'gateway.open', { connection: 'c', channels: starts, heartbeat: 20_000 });
-        for (const channel of channels) this.#catchUp(stream, channel);
+        if (trouble === 'refused') {
+          const data = JSON.stringify({ reason: 'full', reconnect: true, retry: 700 });
+          controller.enqueue(this.#encoder.encode(`event: gateway.close\ndata: ${data}\n\n`));
+          controller.close();
+        } else if (trouble === 'late') {
+          setTimeout(() => !init.signal?.aborted && this.#begin(stream), 300);
+        } else if (trouble === 'none') this.#begin(stream);
       },
     });
     return Promise.resolve(new Response(body, { headers: { 'Content-Type': 'text/event-stream' } }));
   }) as typeof fetch;
+
+  #begin(stream: Stream): void {
+    const { channels, at } = stream;
+    this.#streams.add(stream);
+    this.opened++;
+    const starts = Object.fromEntries(channels.map((name) => [name, name in at ? 'x' : null]));
+    this.#say(stream, 'gateway.open', { connection: 'c', channels: starts, heartbeat: 20_000 });
+    for (const channel of channels) this.#catchUp(stream, channel);
+  }
 
   #top(channel: string): bigint {
     return BigInt(this.#logs.get(channel)?.length ?? 0) << 64n;

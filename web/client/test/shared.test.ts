@@ -5,7 +5,7 @@ import { type Connection, connect } from '../src/index.js';
 import { cursorOf, positionsOf } from '../src/positions.js';
 import { connectShared, type SharedOptions } from '../src/shared.js';
 import { pass } from './fake.js';
-import { ModelGateway } from './model.js';
+import { ModelGateway, type Trouble } from './model.js';
 import { FakeBrowser } from './tabs.js';
 
 interface Events {
@@ -302,23 +302,27 @@ test('tabs miss nothing and have nothing twice, whatever happens', async () => {
   begin();
 }, 120_000);
 
-// A stream that is cut at any moment, with channels that come and go beside it.
+// Streams are cut and refused, open late or not at all, while channels come and go beside the one that counts.
 test('one connection misses nothing and has nothing twice, whatever happens', async () => {
   await end();
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.constant('publish' as const) },
     { weight: 2, arbitrary: fc.constantFrom('add' as const, 'remove' as const) },
     { weight: 1, arbitrary: fc.constantFrom('cut' as const, 'reconnect' as const) },
-    { weight: 2, arbitrary: fc.nat(300) },
+    { weight: 2, arbitrary: fc.nat(3000) },
   );
+  const troubles = fc.array(fc.constantFrom<Trouble>('none', 'none', 'late', 'mute', 'refused', 'failed'), {
+    maxLength: 8,
+  });
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), troubles, async (steps, troubles) => {
       begin();
       const connection = connect<Events>('http://gateway.test', { fetch: gateway.fetch, channels: ['x'] });
       const got: number[] = [];
       connection.channel('x').on('n', (event) => got.push(event.data));
       const others: (() => void)[] = [];
       await pass(10);
+      gateway.troubles = [...troubles];
       let last = 0;
       for (const s of steps) {
         if (s === 'publish') last = gateway.publish('x');
@@ -328,8 +332,10 @@ test('one connection misses nothing and has nothing twice, whatever happens', as
         else if (s === 'reconnect') connection.reconnect();
         else await pass(s);
       }
-      await pass(60_000);
+      await pass(300_000);
       expect(got).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+      expect(connection.state.status).toBe('live');
+      for (const name of connection.channels) expect(connection.channel(name).open, name).toBe(true);
       connection.close();
       await end();
     }),

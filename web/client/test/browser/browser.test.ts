@@ -155,6 +155,17 @@ describe.skipIf(!existsSync(CHROMIUM))('in a browser', () => {
     if ('worker' in options) expect(await stream(tabs[7] as Page)).toBe(before);
   });
 
+  test('a worker whose script is missing is done without', async () => {
+    const tabs = [
+      await open({ storageKey: 'alice', channels: ['room:missing'], worker: '/missing' }),
+      await open({ storageKey: 'alice', channels: ['room:missing'], worker: '/missing' }),
+    ];
+    await live(...tabs);
+    await publish('room:missing', 1, 3);
+    for (const tab of tabs) await has(tab, 'room:missing', 3);
+    expect(await world.connections()).toBe(1);
+  });
+
   test('tabs have their own channels on it, and one that comes late begins at the present', async () => {
     const a = await open({ storageKey: 'alice', channels: ['room:own1', 'room:both'] });
     await live(a);
