@@ -8,7 +8,10 @@ import { ask, collect, DEADLINE, reached, startExample, startRedis } from './sys
 
 it('each README has the command by which it is started here', async () => {
   for (const name of ['admin', 'cache', 'kanban', 'user', 'workshop']) {
-    assert.match(await readFile(new URL(`../${name}/README.md`, import.meta.url), 'utf8'), new RegExp(`^go run ./examples/run ${name}$`, 'm'));
+    assert.match(
+      await readFile(new URL(`../${name}/README.md`, import.meta.url), 'utf8'),
+      new RegExp(`^go run ./examples/run ${name}$`, 'm'),
+    );
   }
 });
 
@@ -49,7 +52,8 @@ for (const kind of ['the embedded Redis', 'a real Redis']) {
       await reached(connection, 'bob is live', ({ status }) => status === 'live');
 
       const alice = bearer(await tokenOf(url, 'alice'));
-      const create = () => ask(url, 'POST', '/api/projects/42/tasks', { title: 'from the test' }, { ...alice, 'event-id': 'create-1' });
+      const create = () =>
+        ask(url, 'POST', '/api/projects/42/tasks', { title: 'from the test' }, { ...alice, 'event-id': 'create-1' });
       const { answer: task } = await create();
       assert.deepEqual((await create()).answer, task, 'a request that is repeated makes no second task');
       const path = `/api/projects/42/tasks/${task.id}`;
@@ -145,7 +149,13 @@ for (const kind of ['the embedded Redis', 'a real Redis']) {
 
       await ask(url, 'DELETE', '/api/projects/shop/admins/bob', undefined, bearer(alice));
       await reached(bob.connection, 'bob has lost both channels', () => bob.errors.length > 1);
-      assert.deepEqual(bob.errors.map(({ kind, code }) => [kind, code]), [['application', 'channel_lost'], ['application', 'channel_lost']]);
+      assert.deepEqual(
+        bob.errors.map(({ kind, code }) => [kind, code]),
+        [
+          ['application', 'channel_lost'],
+          ['application', 'channel_lost'],
+        ],
+      );
     });
 
     on('user', 'one connection that names no channel, until it is signed out', async (url, join) => {
@@ -160,7 +170,11 @@ for (const kind of ['the embedded Redis', 'a real Redis']) {
       await support('team', 'two');
       await support('broadcast', 'three');
       await seen.next('broadcast', ({ channel }) => channel === 'broadcast');
-      assert.deepEqual(seen.events.map(({ channel, data }) => [channel, data.text]).sort(), [['broadcast', 'three'], ['team:red', 'two'], ['user:alice', 'one']]);
+      assert.deepEqual(seen.events.map(({ channel, data }) => [channel, data.text]).sort(), [
+        ['broadcast', 'three'],
+        ['team:red', 'two'],
+        ['user:alice', 'one'],
+      ]);
 
       const order = await ask(url, 'POST', '/api/order', { amount: 150 }, bearer(await token()));
       assert.equal(order.status, 422);
@@ -168,7 +182,10 @@ for (const kind of ['the embedded Redis', 'a real Redis']) {
 
       await support('remove-team');
       await reached(connection, 'the team is lost', () => errors.length > 0);
-      assert.deepEqual([errors[0].code, errors[0].channel, errors[0].reason], ['channel_lost', 'team:red', 'no longer in the team']);
+      assert.deepEqual(
+        [errors[0].code, errors[0].channel, errors[0].reason],
+        ['channel_lost', 'team:red', 'no longer in the team'],
+      );
       await support('message', 'the rest goes on');
       await seen.next('message', ({ data: { text } }) => text === 'the rest goes on');
 

@@ -24,15 +24,27 @@ describe('kanban in a browser', { timeout: 2 * DEADLINE }, () => {
 
   const card = ({ page }, title) => page.locator('.card', { has: page.getByText(title, { exact: true }) });
   const column = ({ page }, status) => page.locator(`[data-status="${status}"]`);
-  const inColumn = (window, title, status) => column(window, status).locator('.card', { has: window.page.getByText(title, { exact: true }) });
+  const inColumn = (window, title, status) =>
+    column(window, status).locator('.card', { has: window.page.getByText(title, { exact: true }) });
   const add = async ({ page }, title) => {
     await page.getByLabel('New task').fill(title);
     await page.keyboard.press('Enter');
   };
   /** Which cards a window shows, by column. */
   const shown = ({ page }) =>
-    page.evaluate(() => [...document.querySelectorAll('.card')].map((c) => [c.closest('.column').dataset.status, c.dataset.id, c.dataset.rev, c.textContent.replace(/(Take|Give up).*/, '')]));
-  const inSync = () => until('both windows show the same', async () => JSON.stringify(await shown(alice)) === JSON.stringify(await shown(bob)));
+    page.evaluate(() =>
+      [...document.querySelectorAll('.card')].map((c) => [
+        c.closest('.column').dataset.status,
+        c.dataset.id,
+        c.dataset.rev,
+        c.textContent.replace(/(Take|Give up).*/, ''),
+      ]),
+    );
+  const inSync = () =>
+    until(
+      'both windows show the same',
+      async () => JSON.stringify(await shown(alice)) === JSON.stringify(await shown(bob)),
+    );
 
   it('what one does the other sees, by mouse and by keyboard', async () => {
     await add(alice, 'By alice');
@@ -43,14 +55,21 @@ describe('kanban in a browser', { timeout: 2 * DEADLINE }, () => {
     await card(alice, 'By alice').focus();
     await alice.page.keyboard.press('ArrowRight');
     await inColumn(bob, 'By alice', 'done').waitFor();
-    assert.equal(await alice.page.evaluate(() => document.activeElement.querySelector('span').textContent), 'By alice', 'the focus stays on the card');
+    assert.equal(
+      await alice.page.evaluate(() => document.activeElement.querySelector('span').textContent),
+      'By alice',
+      'the focus stays on the card',
+    );
     await inSync();
     assert.equal(await card(alice, 'By alice').count(), 1);
   });
 
   it('a change is shown before it is confirmed, and taken back when it is refused', async () => {
     await add(alice, 'Nobody has it');
-    const [id] = await Promise.all([card(bob, 'Nobody has it').getAttribute('data-id'), inColumn(alice, 'Nobody has it', 'todo').waitFor()]);
+    const [id] = await Promise.all([
+      card(bob, 'Nobody has it').getAttribute('data-id'),
+      inColumn(alice, 'Nobody has it', 'todo').waitFor(),
+    ]);
     let answer;
     await alice.page.route(`**/tasks/${id}`, async (route) => {
       await new Promise((resolve) => (answer = resolve));
@@ -88,10 +107,18 @@ describe('kanban in a browser', { timeout: 2 * DEADLINE }, () => {
     alice.page.on('request', (request) => {
       if (request.method() === 'GET' && request.url().endsWith(path)) fetched++;
     });
-    const { token } = await (await fetch(new URL('/api/token', example.url), { method: 'POST', body: '{"user":"alice"}' })).json();
+    const { token } = await (
+      await fetch(new URL('/api/token', example.url), { method: 'POST', body: '{"user":"alice"}' })
+    ).json();
     const publish = (n) =>
-      fetch(new URL(path, example.url), { method: 'POST', body: JSON.stringify({ title: `Number ${n}` }), headers: { authorization: `Bearer ${token}`, 'event-id': `number-${n}` } });
-    const answers = await Promise.all(example.connections.map(async (url) => (await fetch(`${url}?user=alice`)).json()));
+      fetch(new URL(path, example.url), {
+        method: 'POST',
+        body: JSON.stringify({ title: `Number ${n}` }),
+        headers: { authorization: `Bearer ${token}`, 'event-id': `number-${n}` },
+      });
+    const answers = await Promise.all(
+      example.connections.map(async (url) => (await fetch(`${url}?user=alice`)).json()),
+    );
     const pid = example.pids[answers.findIndex((answer) => answer.total > 0)];
     const total = 40;
     for (let n = 0; n < total; n++) {
@@ -107,7 +134,10 @@ describe('kanban in a browser', { timeout: 2 * DEADLINE }, () => {
     await alice.statusIs('live');
     await bob.statusIs('live');
     const seen = await alice.page.evaluate(() => window.seen);
-    assert.deepEqual(seen.filter((status, n) => n > 0 || status !== 'live'), ['reconnecting', 'live']);
+    assert.deepEqual(
+      seen.filter((status, n) => n > 0 || status !== 'live'),
+      ['reconnecting', 'live'],
+    );
     assert.equal(fetched, 0, 'the stream continued, and nothing was fetched anew');
     assert.deepEqual([...alice.errors, ...bob.errors], []);
   });

@@ -20,7 +20,10 @@ describe('pages', { timeout: 4 * DEADLINE }, () => {
           windows.push(window);
           return window;
         });
-        assert.deepEqual(windows.flatMap(({ errors }) => errors), []);
+        assert.deepEqual(
+          windows.flatMap(({ errors }) => errors),
+          [],
+        );
       } finally {
         for (const { page } of windows) await page.close();
         await example.stop();
@@ -51,7 +54,11 @@ describe('pages', { timeout: 4 * DEADLINE }, () => {
     const { page, statusIs } = await open();
     await statusIs('live');
     const count = async (query) => Number((await cells(page, `[data-query="${query}"]`))[1] ?? 0);
-    const settled = (what, list, post) => until(`${what}: ${list} and ${post}`, async () => (await count('posts list')) === list && (await count('posts p1')) === post);
+    const settled = (what, list, post) =>
+      until(
+        `${what}: ${list} and ${post}`,
+        async () => (await count('posts list')) === list && (await count('posts p1')) === post,
+      );
     let [list, post] = [2, 2]; // at first, and as the stream began
     await settled('at first', list, post);
 
@@ -109,7 +116,8 @@ describe('pages', { timeout: 4 * DEADLINE }, () => {
     await first.statusIs('live');
     await first.page.getByLabel('Amount').fill('7');
     await first.page.getByRole('button', { name: 'Order' }).click();
-    for (const { page } of [first, second]) await page.locator('#notices').getByText('Your order of 7 is on its way.').waitFor();
+    for (const { page } of [first, second])
+      await page.locator('#notices').getByText('Your order of 7 is on its way.').waitFor();
 
     await second.page.getByRole('button', { name: 'Take the team away' }).click();
     await first.page.getByText('You have lost team:red').waitFor();

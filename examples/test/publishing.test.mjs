@@ -14,15 +14,24 @@ import { collect, DEADLINE, reached, root, startGateway, startRedis } from './sy
 const RUN = {
   sh: { file: 'publish.sh', command: (file) => ['sh', file], has: ['redis-cli', '--version'] },
   go: { file: 'main.go', command: (file) => ['go', 'run', file], has: ['go', 'version'] },
-  node: { command: (_, code) => ['node', '--input-type=module', '-e', code], has: ['node', '--version'], cwd: join(root, 'examples') },
+  node: {
+    command: (_, code) => ['node', '--input-type=module', '-e', code],
+    has: ['node', '--version'],
+    cwd: join(root, 'examples'),
+  },
   python: { file: 'publish.py', command: (file) => [python(), file], has: () => [python(), '-c', 'import redis'] },
-  php: { file: 'publish.php', command: (file) => ['php', file], has: ['php', '-r', 'exit(extension_loaded("redis") ? 0 : 1);'] },
+  php: {
+    file: 'publish.php',
+    command: (file) => ['php', file],
+    has: ['php', '-r', 'exit(extension_loaded("redis") ? 0 : 1);'],
+  },
   ruby: { file: 'publish.rb', command: (file) => ['ruby', file], has: ['ruby', '-e', 'require "redis"'] },
 };
 
 const works = ([command, ...args]) => spawnSync(command, args).status === 0;
 /** The Python that has the package; Debian's has its own packages alone. */
-const python = () => ['python3', '/usr/bin/python3'].find((command) => works([command, '-c', 'import redis'])) ?? 'python3';
+const python = () =>
+  ['python3', '/usr/bin/python3'].find((command) => works([command, '-c', 'import redis'])) ?? 'python3';
 
 /** A way to Redis on which the first answer to FCALL is lost, and the connection with it. */
 async function lossy(redisUrl) {
@@ -40,7 +49,11 @@ async function lossy(redisUrl) {
       way.lost++;
       client.destroy();
     });
-    for (const [one, other] of [[client, redis], [redis, client]]) one.on('close', () => other.destroy()).on('error', () => {});
+    for (const [one, other] of [
+      [client, redis],
+      [redis, client],
+    ])
+      one.on('close', () => other.destroy()).on('error', () => {});
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   way.url = `redis://127.0.0.1:${server.address().port}`;
@@ -51,7 +64,8 @@ async function lossy(redisUrl) {
 /** Runs a program, and returns what it printed. */
 async function run([command, ...args], cwd, env, input) {
   const child = spawn(command, args, { cwd, env: { ...process.env, ...env } });
-  let out = '', failed = '';
+  let out = '',
+    failed = '';
   child.stdout.on('data', (text) => (out += text));
   child.stderr.on('data', (text) => (failed += text));
   child.stdin.end(input);
@@ -65,7 +79,9 @@ describe('the programs of docs/publishing.md', { timeout: 3 * DEADLINE }, () => 
 
   before(async () => {
     const page = await readFile(join(root, 'docs/publishing.md'), 'utf8');
-    blocks = new Map([...page.matchAll(/<!-- run: (\w+) -->\n```\w*\n(.*?)\n```/gs)].map(([, name, code]) => [name, code]));
+    blocks = new Map(
+      [...page.matchAll(/<!-- run: (\w+) -->\n```\w*\n(.*?)\n```/gs)].map(([, name, code]) => [name, code]),
+    );
     dir = await mkdtemp(join(tmpdir(), 'publishing-'));
     redis = await startRedis();
     gateway = await startGateway(redis.url);
@@ -87,7 +103,10 @@ describe('the programs of docs/publishing.md', { timeout: 3 * DEADLINE }, () => 
       const said = await runIt(code);
       await run(['redis-cli', '-u', redis.url, 'FCALL', 'gateway_publish', '1', `gw:${channel}`, 'the end'], root);
       await seen.next('end', ({ data }) => data === 'the end');
-      assert.deepEqual(seen.events.slice(0, -1).map(({ type, event_id, data }) => ({ type, event_id, data })), [{ type: 'task_created', event_id: 'task-7-created', data: { id: 7 } }]);
+      assert.deepEqual(
+        seen.events.slice(0, -1).map(({ type, event_id, data }) => ({ type, event_id, data })),
+        [{ type: 'task_created', event_id: 'task-7-created', data: { id: 7 } }],
+      );
       return said;
     } finally {
       connection.close();
@@ -95,7 +114,8 @@ describe('the programs of docs/publishing.md', { timeout: 3 * DEADLINE }, () => 
   }
 
   for (const [name, { file, command, has, cwd = root }] of Object.entries(RUN)) {
-    const missing = !works(typeof has === 'function' ? has() : has) && `${name}, or its Redis package, is not installed`;
+    const missing =
+      !works(typeof has === 'function' ? has() : has) && `${name}, or its Redis package, is not installed`;
     it(name, { timeout: DEADLINE, skip: missing }, async () => {
       const way = await lossy(redis.url);
       try {

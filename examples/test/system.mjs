@@ -22,28 +22,50 @@ export async function until(what, ask, deadline = 30_000) {
 
 /** Starts a process with its own group, so that what it starts ends with it. */
 function start(command, args, env = {}) {
-  const child = spawn(command, args, { cwd: root, detached: true, env: { ...process.env, GATEWAY_REDIS_URL: '', ...env } });
-  const process_ = { said: '', ended: undefined };
-  for (const out of [child.stdout, child.stderr]) out.setEncoding('utf8').on('data', (text) => (process_.said += text));
-  const exit = new Promise((resolve) => {
-    child.once('exit', (code, signal) => resolve((process_.ended = `${code ?? signal}`)));
-    child.once('error', (error) => resolve((process_.ended = error.message)));
+  const child = spawn(command, args, {
+    cwd: root,
+    detached: true,
+    env: { ...process.env, GATEWAY_REDIS_URL: '', ...env },
   });
-  process_.stop = async (signal = 'SIGINT') => {
-    if (process_.ended === undefined) process.kill(-child.pid, signal);
+  const started = { said: '', ended: undefined };
+  for (const out of [child.stdout, child.stderr])
+    out.setEncoding('utf8').on('data', (text) => {
+      started.said += text;
+    });
+  const exit = new Promise((resolve) => {
+    const end = (how) => {
+      started.ended = how;
+      resolve();
+    };
+    child.once('exit', (code, signal) => end(`${code ?? signal}`));
+    child.once('error', (error) => end(error.message));
+  });
+  started.stop = async (signal = 'SIGINT') => {
+    if (started.ended === undefined) process.kill(-child.pid, signal);
     await exit;
   };
-  return process_;
+  return started;
 }
 
 /** Starts an example; without a URL on the embedded Redis. */
 export async function startExample(name, redisUrl) {
-  const runner = start('go', ['run', './examples/run', name, '--addr', '127.0.0.1:0', ...(redisUrl ? ['--redis-url', redisUrl] : [])]);
+  const runner = start('go', [
+    'run',
+    './examples/run',
+    name,
+    '--addr',
+    '127.0.0.1:0',
+    ...(redisUrl ? ['--redis-url', redisUrl] : []),
+  ]);
   try {
-    await until(`${name} is up`, () => {
-      if (runner.ended !== undefined) throw new Error(`${name} ended with ${runner.ended}: ${runner.said}`);
-      return runner.said.includes('Ctrl-C');
-    }, DEADLINE);
+    await until(
+      `${name} is up`,
+      () => {
+        if (runner.ended !== undefined) throw new Error(`${name} ended with ${runner.ended}: ${runner.said}`);
+        return runner.said.includes('Ctrl-C');
+      },
+      DEADLINE,
+    );
   } catch (error) {
     await runner.stop();
     throw error;
@@ -60,13 +82,27 @@ export async function startExample(name, redisUrl) {
 
 /** Starts a gateway in development mode on a Redis. */
 export async function startGateway(redisUrl) {
-  const gateway = start('go', ['run', './cmd/gateway', '--dev', '--redis-url', redisUrl, '--addr', '127.0.0.1:0', '--ops-addr', '127.0.0.1:0']);
+  const gateway = start('go', [
+    'run',
+    './cmd/gateway',
+    '--dev',
+    '--redis-url',
+    redisUrl,
+    '--addr',
+    '127.0.0.1:0',
+    '--ops-addr',
+    '127.0.0.1:0',
+  ]);
   const find = (pattern) => gateway.said.match(pattern)?.[1];
-  await until('the gateway is ready', async () => {
-    if (gateway.ended !== undefined) throw new Error(`the gateway ended with ${gateway.ended}: ${gateway.said}`);
-    const ready = find(/operations +(http:\/\/\S+\/readyz)/);
-    return ready && (await fetch(ready)).ok;
-  }, DEADLINE);
+  await until(
+    'the gateway is ready',
+    async () => {
+      if (gateway.ended !== undefined) throw new Error(`the gateway ended with ${gateway.ended}: ${gateway.said}`);
+      const ready = find(/operations +(http:\/\/\S+\/readyz)/);
+      return ready && (await fetch(ready)).ok;
+    },
+    DEADLINE,
+  );
   return { url: find(/demo page +(http:\S+)/), stop: gateway.stop };
 }
 
@@ -86,7 +122,10 @@ export async function startRedis() {
   await until('redis-server listens', () => {
     if (server.ended !== undefined) throw new Error(`redis-server ended with ${server.ended}: ${server.said}`);
     return new Promise((resolve) => {
-      const socket = createConnection(port, '127.0.0.1', () => (socket.end(), resolve(true))).on('error', () => resolve(false));
+      const socket = createConnection(port, '127.0.0.1', () => {
+        socket.end();
+        resolve(true);
+      }).on('error', () => resolve(false));
     });
   });
   return {

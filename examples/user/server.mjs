@@ -13,7 +13,8 @@ function known(user) {
 const notice = (channel, text) => publish(channel, { type: 'notice', data: { text: String(text).slice(0, 200) } });
 
 /** Takes rights back, on all replicas, before anything else is delivered. */
-const disconnect = (user, ...what) => redis.sendCommand(['FCALL', 'gateway_disconnect', '1', `gw.user:${user}`, ...what]);
+const disconnect = (user, ...what) =>
+  redis.sendCommand(['FCALL', 'gateway_disconnect', '1', `gw.user:${user}`, ...what]);
 
 serve({
   'POST /api/login': async ({ body }) => ({ token: await sign(known(body.user), [], { teams: TEAMS[body.user] }) }),
@@ -27,7 +28,8 @@ serve({
 
   // The support desk. An application would ask who is calling.
   'POST /api/support/message': ({ body }) => notice(`user:${known(body.user)}`, body.text),
-  'POST /api/support/team': ({ body }) => Promise.all(TEAMS[known(body.user)].map((team) => notice(`team:${team}`, body.text))),
+  'POST /api/support/team': ({ body }) =>
+    Promise.all(TEAMS[known(body.user)].map((team) => notice(`team:${team}`, body.text))),
   'POST /api/support/broadcast': ({ body }) => notice('broadcast', body.text),
   'POST /api/support/logout': ({ body }) => disconnect(known(body.user), 'REASON', 'signed out by support'),
   'POST /api/support/remove-team': async ({ body }) => {

@@ -8,7 +8,8 @@ const sessions = new Map();
 
 function session(id) {
   if (!/^[a-z0-9-]{1,40}$/.test(id)) throw new Problem(400, 'A session is called by a-z, 0-9 and -.');
-  if (!sessions.has(id)) sessions.set(id, { phase: 0, ideas: [{ id: 1, text: 'Show the real thing', votes: 0 }], people: [] });
+  if (!sessions.has(id))
+    sessions.set(id, { phase: 0, ideas: [{ id: 1, text: 'Show the real thing', votes: 0 }], people: [] });
   return sessions.get(id);
 }
 
@@ -20,7 +21,9 @@ const broadcast = (sessionId, part) => publish(`session:${sessionId}`, { type: '
 
 serve({
   'POST /api/sessions/:id/join': async ({ params, body }) => {
-    const name = String(body.name ?? '').trim().slice(0, 40);
+    const name = String(body.name ?? '')
+      .trim()
+      .slice(0, 40);
     if (!name) throw new Problem(400, 'Say who you are.');
     const { people } = session(params.id);
     if (!people.includes(name)) {
@@ -41,7 +44,9 @@ serve({
     await broadcast(params.id, 'phase');
   },
   'POST /api/sessions/:id/ideas': async ({ params, body }) => {
-    const text = String(body.text ?? '').trim().slice(0, 200);
+    const text = String(body.text ?? '')
+      .trim()
+      .slice(0, 200);
     if (!text) throw new Problem(400, 'An idea has words.');
     const { ideas } = session(params.id);
     ideas.push({ id: ideas.length + 1, text, votes: 0 });

@@ -21,10 +21,14 @@ function watch(project) {
   const status = connection.channel(`project:${project}:status`);
   const ends = [
     notifications.on('notification', ({ data, timestamp }) => notify(project, data.text, new Date(timestamp))),
-    notifications.onGap(({ count }) => notify(project, `${count ?? 'Some'} notifications are too old to be shown.`, new Date())),
+    notifications.onGap(({ count }) =>
+      notify(project, `${count ?? 'Some'} notifications are too old to be shown.`, new Date()),
+    ),
     status.on('status', ({ data }) => progress(project, data)),
   ];
-  watched.set(project, () => ends.forEach((end) => end()));
+  watched.set(project, () => {
+    for (const end of ends) end();
+  });
 }
 
 function unwatch(project) {
@@ -44,7 +48,13 @@ connection.onError((error) => {
 });
 
 function notify(project, text, time) {
-  const item = el('li', { className: 'item fresh' }, el('span', {}, text), el('span', { className: 'tag' }, project), el('time', { className: 'soft' }, time.toLocaleTimeString()));
+  const item = el(
+    'li',
+    { className: 'item fresh' },
+    el('span', {}, text),
+    el('span', { className: 'tag' }, project),
+    el('time', { className: 'soft' }, time.toLocaleTimeString()),
+  );
   byId('notifications').prepend(item);
   while (byId('notifications').children.length > 20) byId('notifications').lastChild.remove();
 }

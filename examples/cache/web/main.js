@@ -11,7 +11,10 @@ const rules = invalidationRules(queryClient, [
   {
     type: 'post',
     all: [['posts']],
-    keys: ({ id }) => [['posts', id], ['posts', 'list']],
+    keys: ({ id }) => [
+      ['posts', id],
+      ['posts', 'list'],
+    ],
     apply: ({ action, id, data }) => {
       if (action !== 'update' || !data) return false;
       queryClient.setQueryData(['posts', id], data); // the event has it all: nothing to read
@@ -30,13 +33,21 @@ connection.channel('cache:posts').on('*', ({ type, action, id }) => {
 const requests = new Map();
 async function read(key, path) {
   requests.set(key, (requests.get(key) ?? 0) + 1);
-  byId('reads').replaceChildren(...[...requests].map(([name, n]) => el('tr', { 'data-query': name }, el('td', {}, el('code', {}, name)), el('td', {}, String(n)))));
+  byId('reads').replaceChildren(
+    ...[...requests].map(([name, n]) =>
+      el('tr', { 'data-query': name }, el('td', {}, el('code', {}, name)), el('td', {}, String(n))),
+    ),
+  );
   return ask('GET', path);
 }
 
 /** Shows the answer of a query, and of each time it is asked for again. */
 function observe(queryKey, path, show) {
-  const observer = new QueryObserver(queryClient, { queryKey, queryFn: () => read(queryKey.join(' '), path), retry: false });
+  const observer = new QueryObserver(queryClient, {
+    queryKey,
+    queryFn: () => read(queryKey.join(' '), path),
+    retry: false,
+  });
   return observer.subscribe(({ data, error }) => (error ? show(null) : data && show(data)));
 }
 
@@ -51,7 +62,12 @@ function showPost(post) {
   const { id, title, likes } = post;
   const button = (text, onclick) => el('button', { className: 'small', type: 'button', onclick: act(onclick) }, text);
   byId('post').replaceChildren(
-    el('p', { className: 'item', 'data-likes': likes }, el('span', {}, title), el('span', { className: 'tag' }, `${likes} likes`)),
+    el(
+      'p',
+      { className: 'item', 'data-likes': likes },
+      el('span', {}, title),
+      el('span', { className: 'tag' }, `${likes} likes`),
+    ),
     el(
       'div',
       { className: 'row' },
@@ -64,7 +80,14 @@ function showPost(post) {
 
 observe(['posts', 'list'], '/api/posts', (list) =>
   byId('list').replaceChildren(
-    ...list.map(({ id, title }) => el('li', { className: 'item', 'data-id': id }, el('span', {}, title), el('button', { className: 'small', type: 'button', onclick: () => select(id) }, 'Open'))),
+    ...list.map(({ id, title }) =>
+      el(
+        'li',
+        { className: 'item', 'data-id': id },
+        el('span', {}, title),
+        el('button', { className: 'small', type: 'button', onclick: () => select(id) }, 'Open'),
+      ),
+    ),
   ),
 );
 

@@ -60,7 +60,8 @@ connection.onError((error) => {
   if (error.kind !== 'application') return;
   detach();
   byId('banner').hidden = false;
-  byId('banner').textContent = error.code === 'forbidden' ? `${me} is not in this project. Become somebody else above.` : error.message;
+  byId('banner').textContent =
+    error.code === 'forbidden' ? `${me} is not in this project. Become somebody else above.` : error.message;
 });
 showConnection(connection);
 showPeople(['alice', 'bob', 'carol']);

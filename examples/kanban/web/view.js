@@ -35,7 +35,10 @@ export function draw({ state, pending }, does) {
   for (const { list } of Object.values(columns)) list.replaceChildren();
   for (const task of state.values()) columns[task.status].list.append(card(task));
   byId('board').dataset.pending = String(pending.length);
-  if (focused) byId('board').querySelector(`[data-id="${CSS.escape(focused)}"]`)?.focus();
+  if (focused)
+    byId('board')
+      .querySelector(`[data-id="${CSS.escape(focused)}"]`)
+      ?.focus();
 }
 
 function card(task) {
@@ -43,7 +46,13 @@ function card(task) {
   const mine = task.assignee === me;
   const element = el(
     'li',
-    { className: proposed ? 'card pending' : 'card', draggable: !proposed, tabIndex: 0, 'data-id': task.id, 'data-rev': task.rev },
+    {
+      className: proposed ? 'card pending' : 'card',
+      draggable: !proposed,
+      tabIndex: 0,
+      'data-id': task.id,
+      'data-rev': task.rev,
+    },
     el('span', {}, task.title),
     el(
       'div',
@@ -76,4 +85,5 @@ function move(task, by, text, proposed) {
   return element;
 }
 
-const button = (text, disabled, onclick) => el('button', { className: 'small', type: 'button', disabled, onclick }, text);
+const button = (text, disabled, onclick) =>
+  el('button', { className: 'small', type: 'button', disabled, onclick }, text);

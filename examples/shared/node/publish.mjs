@@ -18,7 +18,15 @@ const final = (error) => error instanceof ErrorReply && /^(ERR gateway:|NOPERM)/
 export async function publish(channel, event, id = randomUUID()) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await redis.sendCommand(['FCALL', 'gateway_publish', '1', `gw:${channel}`, JSON.stringify(event), 'EVENTID', id]);
+      return await redis.sendCommand([
+        'FCALL',
+        'gateway_publish',
+        '1',
+        `gw:${channel}`,
+        JSON.stringify(event),
+        'EVENTID',
+        id,
+      ]);
     } catch (error) {
       if (final(error) || attempt === 6) throw error;
       await sleep(100 * 2 ** attempt * Math.random());

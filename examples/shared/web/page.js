@@ -48,7 +48,8 @@ export async function ask(method, path, { body, token, headers } = {}) {
     throw new ServiceError(0, 'The service cannot be reached.');
   }
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new ServiceError(response.status, answer?.error ?? `The service answered ${response.status}.`);
+  if (!response.ok)
+    throw new ServiceError(response.status, answer?.error ?? `The service answered ${response.status}.`);
   return answer;
 }
 
@@ -79,7 +80,13 @@ export function act(work) {
   };
 }
 
-const WORDS = { connecting: 'Connecting', live: 'Live', reconnecting: 'Reconnecting', offline: 'Offline', closed: 'Disconnected' };
+const WORDS = {
+  connecting: 'Connecting',
+  live: 'Live',
+  reconnecting: 'Reconnecting',
+  offline: 'Offline',
+  closed: 'Disconnected',
+};
 
 /**
  * Shows how a connection is, in `#connection`. It is an error of the way that shows here, and passes by itself; errors
@@ -97,7 +104,9 @@ export function showConnection(connection) {
     place.title = reason;
     place.replaceChildren(WORDS[status]);
     if (retryAt !== null && retryAt - Date.now() > 2000) {
-      place.append(el('button', { className: 'small', type: 'button', onclick: () => connection.reconnect() }, 'Try now'));
+      place.append(
+        el('button', { className: 'small', type: 'button', onclick: () => connection.reconnect() }, 'Try now'),
+      );
     }
   };
   show();

@@ -5,14 +5,28 @@ let token = '';
 const signIn = async () => (token = (await ask('POST', '/api/login', { body: { user: me } })).token);
 
 // One connection for all tabs of this user. It names no channel: the gateway joins what the token says.
-const connection = connectShared('/', { storageKey: me, worker: '/client/worker.js', token: signIn, autoSubscribe: true });
+const connection = connectShared('/', {
+  storageKey: me,
+  worker: '/client/worker.js',
+  token: signIn,
+  autoSubscribe: true,
+});
 
 connection.on('notice', ({ channel, data, event_id }) => {
   if (byId(event_id)) return;
-  byId('notices').prepend(el('li', { id: event_id, className: 'item fresh' }, el('span', {}, data.text), el('span', { className: 'tag' }, channel)));
+  byId('notices').prepend(
+    el(
+      'li',
+      { id: event_id, className: 'item fresh' },
+      el('span', {}, data.text),
+      el('span', { className: 'tag' }, channel),
+    ),
+  );
 });
 connection.onGap(({ channel }) => {
-  byId('notices').prepend(el('li', { className: 'item' }, `You were away for long: notices of ${channel} are missing.`));
+  byId('notices').prepend(
+    el('li', { className: 'item' }, `You were away for long: notices of ${channel} are missing.`),
+  );
 });
 
 // Errors of the way are shown in the head, and pass. What the application decided is said by itself.
@@ -23,15 +37,21 @@ connection.onError((error) => {
   }
 });
 connection.onState(({ status, error, open }) => {
-  byId('channels').replaceChildren(...Object.keys(open?.channels ?? {}).map((name) => el('li', { className: 'item' }, el('code', {}, name))));
+  byId('channels').replaceChildren(
+    ...Object.keys(open?.channels ?? {}).map((name) => el('li', { className: 'item' }, el('code', {}, name))),
+  );
   const out = status === 'closed' && error?.code === 'revoked';
   byId('signed-out').hidden = !out;
   if (out) byId('signed-out').firstElementChild.textContent = `You are signed out: ${error.reason}.`;
 });
 byId('sign-in').onclick = () => connection.reconnect(); // which asks for a new token
 
-byId('order').onsubmit = act(({ target }) => signIn().then(() => ask('POST', '/api/order', { body: { amount: Number(target.amount.value) }, token })));
-byId('support').onsubmit = act(({ target, submitter }) => ask('POST', `/api/support/${submitter.value}`, { body: { user: target.user.value, text: target.text.value } }));
+byId('order').onsubmit = act(({ target }) =>
+  signIn().then(() => ask('POST', '/api/order', { body: { amount: Number(target.amount.value) }, token })),
+);
+byId('support').onsubmit = act(({ target, submitter }) =>
+  ask('POST', `/api/support/${submitter.value}`, { body: { user: target.user.value, text: target.text.value } }),
+);
 
 // Pages of one document: the connection stays.
 function show() {

@@ -33,7 +33,11 @@ const connection = subscribe(session, Object.keys(parts), refresh, {
 
 const vote = (id) => ask('POST', `${path}/ideas/${id}/vote`);
 function idea({ id, text, votes }) {
-  const button = el('button', { className: 'small', type: 'button', onclick: act(() => vote(id)), 'aria-label': `Vote for ${text}` }, `▲ ${votes}`);
+  const button = el(
+    'button',
+    { className: 'small', type: 'button', onclick: act(() => vote(id)), 'aria-label': `Vote for ${text}` },
+    `▲ ${votes}`,
+  );
   return el('li', { className: 'item', 'data-votes': votes }, el('span', {}, text), button);
 }
 

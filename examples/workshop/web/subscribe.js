@@ -21,7 +21,11 @@ export function subscribe(sessionId, parts, refresh, { token, onEvent }) {
   // Not anew with each event: while everybody votes, the votes are shown all the same.
   const changed = (part) => {
     if (waiting.has(part)) return;
-    waiting.set(part, setTimeout(() => (waiting.delete(part), refresh(part)), QUIET));
+    const read = () => {
+      waiting.delete(part);
+      refresh(part);
+    };
+    waiting.set(part, setTimeout(read, QUIET));
   };
 
   channel.on('changed', ({ data }) => {
