@@ -150,3 +150,15 @@ web: node-deps ## check and test the TypeScript client in web/client, and that i
 .PHONY: web-e2e
 web-e2e: deps web-deps ## test the client against real gateways, from Node and from Chromium
 	cd web/client && $(NPM_CI) && npm run test:gateway && npm run test:browser
+
+# Python, PHP and Ruby are installed where that is possible; else their programs are skipped, and that is said.
+.PHONY: examples
+examples: deps web-deps examples-deps ## run each of examples/ and the programs of docs/publishing.md
+	cd examples && $(NPM_CI) && npm test
+
+.PHONY: examples-deps
+examples-deps:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s python3-redis php-cli php-redis ruby-redis >/dev/null 2>&1; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-redis php-cli php-redis ruby-redis \
+			|| echo "not installed: their programs are skipped" >&2; \
+	fi

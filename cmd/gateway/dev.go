@@ -21,13 +21,14 @@ const devRedisAddr = "127.0.0.1:6399"
 type devMode struct {
 	addr, opsAddr string
 	prefix        string
+	rights        bool // asks for tokens
 	redisURL      string
 	redisAddr     string
 	redis         *embedded.Server // nil where --redis-url names another
 }
 
 func startDev(cfg *config.Config, addr, opsAddr string) (*devMode, error) {
-	d := &devMode{addr: addr, opsAddr: opsAddr, prefix: cfg.RedisPrefix, redisURL: cfg.RedisURL}
+	d := &devMode{addr: addr, opsAddr: opsAddr, prefix: cfg.RedisPrefix, rights: cfg.DevRights, redisURL: cfg.RedisURL}
 	if d.redisURL != "" {
 		if u, err := url.Parse(d.redisURL); err == nil {
 			d.redisAddr = u.Host
@@ -88,9 +89,13 @@ func (d *devMode) banner(out io.Writer) {
 	if d.redis == nil {
 		kind = "your Redis"
 	}
+	who := "no token needed"
+	if d.rights {
+		who = "a token needed, as Authorization: Bearer"
+	}
 	_, publicPort, _ := net.SplitHostPort(d.addr)
 	fmt.Fprintf(out, `
-Realtime Gateway, development mode: no token needed, this machine only.
+Realtime Gateway, development mode: %[9]s, this machine only.
 
   demo page   http://%[1]s/
   redis       redis://%[2]s   (%[3]s)
@@ -105,7 +110,7 @@ Publish, each on its own:
 A second replica on the same Redis; stop it, and its page moves here:
   go run ./cmd/gateway --dev --addr 127.0.0.1:%[8]s --redis-url redis://%[2]s
 
-`, d.addr, d.redisAddr, kind, d.opsAddr, host, port, d.prefix, nextPort(publicPort))
+`, d.addr, d.redisAddr, kind, d.opsAddr, host, port, d.prefix, nextPort(publicPort), who)
 }
 
 func nextPort(port string) string {

@@ -225,7 +225,7 @@ func (g *gateway) wire(ctx context.Context, redisURL string) error {
 		if err := g.dev.attach(g.bus); err != nil {
 			return err
 		}
-		options.Open, options.Dev = true, g.dev.routes(g.bus)
+		options.Open, options.Dev = !cfg.DevRights, g.dev.routes(g.bus)
 	}
 	g.public = g.server(httpapi.New(options))
 	g.ops = g.server(httpapi.NewOps(httpapi.OpsOptions{

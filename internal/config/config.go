@@ -29,6 +29,8 @@ type Config struct {
 	// Dev runs the gateway by itself on loopback: embedded Redis, no token
 	// needed, channels that anyone may use.
 	Dev bool
+	// DevRights has Dev ask for tokens, and decide by them, as without it.
+	DevRights bool
 	// Addr is where browsers connect.
 	Addr string
 	// OpsAddr is where health, metrics and connections are served.

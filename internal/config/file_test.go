@@ -154,7 +154,7 @@ channels:
 // Every scalar setting can stand in the file.
 func TestEverySettingInTheFile(t *testing.T) {
 	values := map[string]string{
-		"dev": "false", "addr": "localhost:1", "opsAddr": "'[::1]:2'", "redisUrl": "rediss://h:1/2", "redisCaFile": "ca.pem", "redisCertFile": "c.pem", "redisKeyFile": "c.key", "redisPrefix": "a-1", "redisLinks": "4", "redisDeafAfter": "3s",
+		"dev": "false", "devRights": "true", "addr": "localhost:1", "opsAddr": "'[::1]:2'", "redisUrl": "rediss://h:1/2", "redisCaFile": "ca.pem", "redisCertFile": "c.pem", "redisKeyFile": "c.key", "redisPrefix": "a-1", "redisLinks": "4", "redisDeafAfter": "3s",
 		"drainTime": "0s", "readyGrace": "10m", "logLevel": "debug", "logFormat": "json", "jwtSecret": "12345", "jwtPublicKeyFile": "k.pem",
 		"jwksUrl": "http://h/k", "jwtIssuer": "i", "jwtAudience": "2024-01-01", "tokenCookie": "__Host-t", "cookieSameSite": "none",
 		"allowedOrigins": "['https://a.example', 'https://*.b.example']", "tlsCertFile": "c.pem", "tlsKeyFile": "k.pem", "maxHeaderBytes": "4096",

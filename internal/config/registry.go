@@ -65,6 +65,8 @@ const maxRate = 1_000_000
 var registry = declare(
 	decl{nameDev, "false", "", "run with an embedded Redis (unless redis-url is set), on loopback, without tokens: to try it out",
 		func(c *Config) value { return boolValue{&c.Dev} }},
+	decl{"dev-rights", "false", "", "with --dev, ask for tokens and check rights by them, as without it",
+		func(c *Config) value { return boolValue{&c.DevRights} }},
 	decl{nameAddr, ":8080", "127.0.0.1:8080", "`address` for browsers",
 		func(c *Config) value { return addrValue{&c.Addr} }},
 	decl{nameOpsAddr, ":9090", "127.0.0.1:9090", "`address` for health, metrics and the list of connections, which is not for browsers; with --dev a free port where the default one is taken",

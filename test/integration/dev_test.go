@@ -3,6 +3,8 @@ package integration_test
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -67,4 +69,31 @@ func TestDevMode(t *testing.T) {
 	resumed := open(t, g.URL(), from(s.Now().Events[0].ID, ch))
 	waitCount(t, resumed, ch, 3)
 	noGaps(t, resumed)
+}
+
+// With --dev-rights development is open to nobody without a token, and who has
+// one joins the channels of its claims.
+func TestDevModeWithRights(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	must(t, os.WriteFile(file, []byte("autoSubscribe: ['user:{sub}']\nchannels: [{pattern: 'user:{sub}', historySize: 10, subscribe: authenticated}]\n"), 0o600))
+	g, err := harness.NewGateway(binary, []string{"--dev", "--dev-rights", "--config", file}, []string{"GATEWAY_JWT_SECRET=" + harness.Secret})
+	must(t, err)
+	must(t, g.Start())
+	t.Cleanup(func() { must(t, g.Close()) })
+	must(t, g.WaitReady())
+
+	if a := ask(t, http.MethodGet, g.URL()+"/v1/events?channel=user:alice", "", ""); a.status != http.StatusUnauthorized {
+		t.Errorf("without a token: status %d, want 401", a.status)
+	}
+	if a := ask(t, http.MethodPost, g.URL()+"/v1/channels/user:alice/events", "", "x"); a.status != http.StatusUnauthorized {
+		t.Errorf("publishing without a token: status %d, want 401", a.status)
+	}
+	if a := ask(t, http.MethodGet, g.URL()+"/v1/events?channel=user:alice", harness.Token{Sub: "bob"}.Sign(), ""); a.status != http.StatusForbidden {
+		t.Errorf("with another user's: status %d, want 403", a.status)
+	}
+	s := open(t, g.URL(), harness.Subscribe{Header: bearer(harness.Token{Sub: "alice"}.Sign())})
+	if first := s.Now().Events[0]; !strings.Contains(string(first.Data), `"user:alice"`) {
+		t.Errorf("gateway.open is %s, want it to name user:alice", first.Data)
+	}
 }

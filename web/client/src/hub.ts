@@ -100,7 +100,8 @@ export function createHub(
       made.onGap((gap) => send({ kind: 'gap', gap, at: at(gap.channel), shared: !subscribed.has(gap.channel) })),
       made.onError((error) => {
         if (error.channel) lost.add(error.channel);
-        send({ kind: 'error', error: plain(error) });
+        const shared = error.channel === undefined || !subscribed.has(error.channel);
+        send({ kind: 'error', error: plain(error), shared });
       }),
       made.onState(() => {
         version++;

@@ -35,7 +35,7 @@ export type Report =
   /** Position of the event, where it has one. No tab has asked for a channel that is `shared`: it is all tabs'. */
   | { kind: 'event'; event: AnyEvent<UntypedEvents>; at: bigint | undefined; shared: boolean }
   | { kind: 'gap'; gap: Gap; at: bigint | undefined; shared: boolean }
-  | { kind: 'error'; error: PlainError }
+  | { kind: 'error'; error: PlainError; shared: boolean }
   /** A token is needed, and this tab is to have it. */
   | { kind: 'ask'; tab: string; question: string; refresh: boolean };
 

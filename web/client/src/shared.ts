@@ -148,7 +148,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
       surface.gap(report.gap);
     } else if (kind === 'error') {
       const { channel } = report.error;
-      if (channel === undefined || wants(channel)) surface.error(revive(report.error));
+      if (report.shared || (channel !== undefined && wants(channel))) surface.error(revive(report.error));
     } else if (report.tab === tab) void answer(report);
   }
 

@@ -21,6 +21,8 @@ export class ModelGateway {
   /** How many were opened. */
   opened = 0;
   tokens: (string | null)[] = [];
+  /** The channels that every stream has beside those that it asks for. */
+  joins: string[] = [];
   /** What goes wrong with the next requests. */
   troubles: Trouble[] = [];
   readonly #logs = new Map<string, number[]>();
@@ -36,7 +38,7 @@ export class ModelGateway {
   readonly fetch = ((input: string, init: RequestInit = {}) => {
     const url = new URL(input);
     const headers = new Headers(init.headers);
-    const channels = url.searchParams.getAll('channel');
+    const channels = [...url.searchParams.getAll('channel'), ...this.joins];
     const known = positionsOf(headers.get('Last-Event-ID') ?? '', channels);
     this.tokens.push(headers.get('Authorization'));
     const trouble = this.troubles.shift() ?? 'none';
@@ -102,6 +104,14 @@ export class ModelGateway {
       else this.#say(stream, 'n', { channel, event_id: `${n}-0`, type: 'n', timestamp: 'T', data: n });
     }
     return n;
+  }
+
+  /** Takes a channel from all streams. */
+  take(channel: string, reason: string): void {
+    for (const stream of this.#streams) {
+      stream.channels = stream.channels.filter((name) => name !== channel);
+      this.#say(stream, 'gateway.error', { channel, reason });
+    }
   }
 
   /** Breaks all streams off. */

@@ -83,6 +83,21 @@ describe('tabs', () => {
     expect(a.connection.channel('toString').open).toBe(false);
   });
 
+  test('hear of the loss of their own channels, and of those that the gateway joined', async () => {
+    gateway.joins = ['team'];
+    const errors: string[][] = [];
+    for (const channels of [['x'], ['y']]) {
+      const { connection } = await open(channels, { autoSubscribe: true });
+      const lost: string[] = [];
+      errors.push(lost);
+      connection.onError(({ code, channel, reason }) => lost.push(`${code} ${channel} ${reason}`));
+    }
+    gateway.take('team', 'left');
+    gateway.take('y', 'gone');
+    await pass(10);
+    expect(errors).toEqual([['channel_lost team left'], ['channel_lost team left', 'channel_lost y gone']]);
+  });
+
   test('that come late begin at the present, and are live at once', async () => {
     const a = await open(['x']);
     gateway.publish('x');
