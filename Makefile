@@ -117,7 +117,9 @@ deps: ## install redis-server, haproxy, nginx and prometheus for the tests where
 .PHONY: web
 web: ## check and test the TypeScript client in web/client, and that its dist/ is current; needs Node
 	cd web/client && npm ci && npm run check
+	cd web/dev && npm test
 
 .PHONY: web-e2e
-web-e2e: deps ## test the client against real gateways, from Node and from a browser (CHROMIUM) where there is one
+web-e2e: deps ## test the client and the demo page against real gateways, from Node and from a browser (CHROMIUM) where there is one
 	cd web/client && npm ci && npm run test:gateway && npm run test:browser
+	cd web/dev && npm ci && npm run test:browser
