@@ -47,6 +47,9 @@ dev: ## run the gateway with an embedded Redis and the demo page
 .PHONY: test
 test: deps check unit integration chart deploy vuln ## check format, vet, lint, run all tests, check chart and image, and look for vulnerabilities
 
+.PHONY: test-web
+test-web: web web-e2e interop examples ## run all tests that need Node.js or a browser
+
 .PHONY: check
 check: ## format, vet and staticcheck, no tests
 	@bad="$$(gofmt -l $(GO_FILES))"; test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
@@ -146,10 +149,12 @@ web-deps: node-deps ## install Chromium and Node.js where that is possible
 .PHONY: web
 web: node-deps ## check and test the TypeScript client in web/client, and that its dist/ is current
 	cd web/client && $(NPM_CI) && npm run check
+	cd web/dev && npm test
 
 .PHONY: web-e2e
-web-e2e: deps web-deps ## test the client against real gateways, from Node and from Chromium
+web-e2e: deps web-deps ## test the client and the demo page against real gateways, from Node and from Chromium
 	cd web/client && $(NPM_CI) && npm run test:gateway && npm run test:browser
+	cd web/dev && $(NPM_CI) && npm run test:browser
 
 # Python, PHP and Ruby are installed where that is possible; else their programs are skipped, and that is said.
 .PHONY: examples

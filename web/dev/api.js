@@ -1,4 +1,4 @@
-// The gateway's plain HTTP requests. The stream itself is in connection.js.
+// The gateway's plain HTTP requests. The stream is the client library's, see gateway.js.
 
 /** @typedef {import('./board.js').BoardEvent} BoardEvent */
 
@@ -23,26 +23,21 @@ export class RequestError extends Error {
 }
 
 /**
- * Reads a channel's history after a position, page by page.
+ * Reads a channel's whole history, page by page.
  * @param {string} base
  * @param {string} channel
- * @param {string} after
- * @returns {Promise<{events: BoardEvent[], cursor: string, gap: boolean}>}
+ * @returns {Promise<BoardEvent[]>}
  */
-export async function fetchHistory(base, channel, after) {
+export async function fetchHistory(base, channel) {
   /** @type {BoardEvent[]} */
   const events = [];
-  let cursor = after;
-  let gap = false;
-  for (;;) {
+  for (let cursor = '0-0'; ; ) {
     const query = new URLSearchParams({ after: cursor, limit: String(PAGE) });
     const page = await request(`${base}/v1/channels/${channel}/events?${query}`);
-    if (Array.isArray(page.events)) events.push(...page.events.filter(isEvent));
-    gap ||= page.gaps?.length > 0 || Boolean(page.gap);
-    const next = typeof page.cursor === 'string' && page.cursor !== '' ? page.cursor : cursor;
+    events.push(...page.events);
     // A page that does not move on would be asked for again for ever.
-    if (!page.more || next === cursor) return { events, cursor: next, gap };
-    cursor = next;
+    if (!page.more || page.cursor === cursor) return events;
+    cursor = page.cursor;
   }
 }
 
@@ -89,12 +84,4 @@ async function request(url, init) {
     throw new RequestError(response.status, body?.detail ?? body?.title ?? `status ${response.status}`);
   }
   return body ?? {};
-}
-
-/**
- * @param {unknown} value
- * @returns {value is BoardEvent}
- */
-export function isEvent(value) {
-  return typeof value === 'object' && value !== null && 'type' in value && typeof value.type === 'string';
 }

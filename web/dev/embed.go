@@ -1,7 +1,7 @@
 // Package dev holds the page that a gateway in dev mode serves at "/": a kanban board that
-// several windows keep in sync through the gateway itself, with nothing but the HTTP
-// interface every other client has. The page is plain HTML, CSS and ES modules: what lies in
-// this folder is what the browser loads.
+// several windows keep in sync through the gateway itself, with the client library that every
+// other page can have. The page is plain HTML, CSS and ES modules: what lies in this folder, and
+// in the library's dist folder, is what the browser loads.
 package dev
 
 import (
@@ -14,10 +14,12 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"realtime-gateway/web"
 )
 
 //go:embed index.html style.css favicon.svg
-//go:embed api.js board.js connection.js dom.js drag.js main.js panels.js view.js
+//go:embed api.js board.js dom.js drag.js gateway.js main.js panels.js replicas.js view.js
 var files embed.FS
 
 // contentSecurityPolicy allows the page its own files, and connections to replicas on this
@@ -36,15 +38,20 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// FS returns the files of the page.
+// clientPath is where the page finds the client library.
+const clientPath = "client/"
+
+// FS returns the files of the page, without the client library.
 func FS() fs.FS { return files }
 
-// Handler serves the page at "/" and its files beside it. Any other path is not found, so it
-// can stand behind every other route.
+// Handler serves the page at "/", its files beside it and the client library below "/client/".
+// Any other path is not found, so it can stand behind every other route.
 func Handler() http.Handler {
-	pages, err := load(files)
-	if err != nil {
-		panic("dev: read embedded page: " + err.Error()) // cannot happen: the files are part of the binary
+	pages := map[string]page{}
+	for at, fsys := range map[string]fs.FS{"": files, clientPath: web.Client()} {
+		if err := load(pages, at, fsys); err != nil {
+			panic("dev: read embedded page: " + err.Error()) // cannot happen: the files are part of the binary
+		}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := strings.TrimPrefix(r.URL.Path, "/")
@@ -79,23 +86,23 @@ type page struct {
 	etag        string
 }
 
-func load(fsys fs.FS) (map[string]page, error) {
+// load adds the files of fsys, as what lies at this path.
+func load(pages map[string]page, at string, fsys fs.FS) error {
 	names, err := fs.Glob(fsys, "*.*")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	pages := make(map[string]page, len(names))
 	for _, name := range names {
 		content, err := fs.ReadFile(fsys, name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sum := sha256.Sum256(content)
-		pages[name] = page{
+		pages[at+name] = page{
 			content:     content,
 			contentType: contentTypes[path.Ext(name)],
 			etag:        `"` + hex.EncodeToString(sum[:8]) + `"`,
 		}
 	}
-	return pages, nil
+	return nil
 }

@@ -1,6 +1,8 @@
 package dev
 
 import (
+	"bytes"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"realtime-gateway/web"
 )
 
 func get(t *testing.T, method, target string, header ...string) *http.Response {
@@ -24,11 +28,12 @@ func get(t *testing.T, method, target string, header ...string) *http.Response {
 
 func TestHandlerHeaders(t *testing.T) {
 	for target, contentType := range map[string]string{
-		"/":            "text/html; charset=utf-8",
-		"/index.html":  "text/html; charset=utf-8",
-		"/style.css":   "text/css; charset=utf-8",
-		"/main.js":     "text/javascript; charset=utf-8",
-		"/favicon.svg": "image/svg+xml",
+		"/":                 "text/html; charset=utf-8",
+		"/index.html":       "text/html; charset=utf-8",
+		"/style.css":        "text/css; charset=utf-8",
+		"/main.js":          "text/javascript; charset=utf-8",
+		"/client/shared.js": "text/javascript; charset=utf-8",
+		"/favicon.svg":      "image/svg+xml",
 	} {
 		res := get(t, "GET", target)
 		if res.StatusCode != http.StatusOK {
@@ -71,6 +76,8 @@ func TestHandlerRefuses(t *testing.T) {
 		{"GET", "/nothing", http.StatusNotFound},
 		{"GET", "/embed.go", http.StatusNotFound},
 		{"GET", "/board.test.js", http.StatusNotFound},
+		{"GET", "/client/", http.StatusNotFound},
+		{"GET", "/client/../client.go", http.StatusNotFound},
 		{"GET", "/package.json", http.StatusNotFound},
 		{"GET", "/.", http.StatusNotFound},
 		{"GET", "/../embed.go", http.StatusNotFound},
@@ -96,45 +103,67 @@ func TestHandlerNotModified(t *testing.T) {
 	}
 }
 
-// What the page refers to must be embedded, and the policy forbids inline code and styles,
+// What the page refers to must be served, and the policy forbids inline code and styles,
 // which would fail silently in the browser.
 func TestPageIsComplete(t *testing.T) {
-	refers := regexp.MustCompile(`(?:src|href)="([^"/#][^"]*)"|from '\./([^']+)'`)
+	refers := regexp.MustCompile(`(?:src|href)="([^"/#][^"]*)"|(?:from|import\() ?['"]\./([^'"]+)['"]`)
 	inline := regexp.MustCompile(`(?i)<script>|<style|\sstyle="|\son[a-z]+="|innerHTML|insertAdjacentHTML|document\.write`)
-	err := fs.WalkDir(FS(), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(FS(), name)
+	for dir, fsys := range map[string]fs.FS{"/": FS(), "/client/": web.Client()} {
+		names, err := fs.Glob(fsys, "*.*")
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		if contentTypes[path.Ext(name)] == "" {
-			t.Errorf("%s: no content type", name)
-		}
-		for _, m := range refers.FindAllStringSubmatch(string(content), -1) {
-			if _, err := fs.Stat(FS(), m[1]+m[2]); err != nil {
-				t.Errorf("%s refers to %s, which is not embedded", name, m[1]+m[2])
+		for _, name := range names {
+			content, err := fs.ReadFile(fsys, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if contentTypes[path.Ext(name)] == "" {
+				t.Errorf("%s%s: no content type", dir, name)
+			}
+			for _, m := range refers.FindAllStringSubmatch(string(content), -1) {
+				if target := dir + m[1] + m[2]; get(t, "GET", target).StatusCode != http.StatusOK {
+					t.Errorf("%s%s refers to %s, which is not served", dir, name, target)
+				}
+			}
+			if found := inline.FindString(string(content)); found != "" {
+				t.Errorf("%s%s: %q does not work under the policy, or should not", dir, name, found)
 			}
 		}
-		if found := inline.FindString(string(content)); found != "" {
-			t.Errorf("%s: %q does not work under the policy, or should not", name, found)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
-// Every module in the folder is embedded, tests excepted.
+// What is served is what web/client built, and the page uses it.
+func TestClientLibrary(t *testing.T) {
+	dist := os.DirFS("../client/dist")
+	names, err := fs.Glob(dist, "*.js")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d scripts in web/client/dist, %v", len(names), err)
+	}
+	for _, name := range names {
+		want, err := fs.ReadFile(dist, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(get(t, "GET", "/client/"+name).Body)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("/client/%s is not web/client/dist/%s (%v)", name, name, err)
+		}
+	}
+	script, err := fs.ReadFile(FS(), "gateway.js")
+	if err != nil || !strings.Contains(string(script), "'./client/shared.js'") {
+		t.Errorf("gateway.js does not import the library (%v)", err)
+	}
+}
+
+// Every module in the folder is embedded, tests and their configuration excepted.
 func TestEveryModuleIsEmbedded(t *testing.T) {
 	names, err := fs.Glob(os.DirFS("."), "*.js")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, ".test.js") {
+		if strings.HasSuffix(name, ".test.js") || strings.HasSuffix(name, ".config.js") {
 			continue
 		}
 		if _, err := fs.Stat(FS(), name); err != nil {

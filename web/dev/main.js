@@ -2,9 +2,12 @@
 
 import { fetchDev } from './api.js';
 import * as boards from './board.js';
-import { Connection, sameReplica } from './connection.js';
 import { byId } from './dom.js';
-import { announce, banner, logEvent, logNotice, showCommands, showReplicas, showState, toast } from './panels.js';
+import { Gateway } from './gateway.js';
+import {
+  announce, banner, logEvent, logNotice, reasonOf, showCommands, showRefusal, showReplicas, showState, toast,
+} from './panels.js';
+import { hostOf, sameReplica } from './replicas.js';
 import { BoardView, LABELS, titleOf } from './view.js';
 
 /** @typedef {import('./board.js').BoardEvent} BoardEvent */
@@ -13,40 +16,60 @@ const CHANNEL = 'project:demo:tasks';
 const REPLICAS_EVERY = 4000;
 
 let board = boards.emptyBoard();
+let loaded = false;
 /** Tasks changed by others since the last drawing. @type {Set<string>} */
 let touched = new Set();
 /** Events published by this window. @type {Set<string>} */
 const own = new Set();
 /** @type {{host: string, port: string, prefix: string, functions: boolean} | null} */
 let info = null;
-/** @type {string[]} */
-let replicas = [];
-let stateDetail = { reason: '', retryAt: 0 };
+let before = '';
 let drawing = false;
 
 const view = new BoardView(byId('board'), { move, rename, remove });
-const connection = new Connection(location.origin, CHANNEL, boards.TASK_TYPES, {
-  onState(state, detail) {
-    stateDetail = detail;
+const gateway = new Gateway(location.origin, CHANNEL, {
+  onState(state) {
     drawState();
-    if (state === 'live') askReplicas();
+    const why = reasonOf(state);
+    const notice = [state.status, why].join(' ');
+    if (notice === before) return; // another attempt
+    before = notice;
+    logNotice(state.status, why || hostOf(gateway.base));
+    if (state.status === 'live') askReplicas();
   },
-  onSnapshot(events, gap) {
+  onSnapshot(events) {
+    // What came while there was no connection is news, and what was there at first is not.
+    const fresh = loaded ? events.filter((event) => !boards.hasSeen(board, event)) : [];
     board = boards.rebuild(board, events);
-    banner(gap ? 'Part of the history of this board has expired. Tasks that nobody changed since then are not shown.' : '');
+    loaded = true;
+    fresh.forEach(tell);
+    byId('board').removeAttribute('aria-busy');
     draw();
   },
   onEvent(event) {
     if (boards.hasSeen(board, event)) return;
     board = boards.receive(board, [event]);
-    const mine = event.event_id !== undefined && own.delete(event.event_id);
-    const id = boards.idOf(event);
-    if (id !== null && !mine) touched.add(id);
-    logEvent(event, summary(event), mine);
+    tell(event);
     drawSoon();
   },
-  onNotice: logNotice,
+  onGap({ reason, count }) {
+    const what = count === undefined ? 'Events' : count === 1 ? '1 event' : `${count} events`;
+    logNotice('gap', `${what} missing (${reason}): the board is read again`);
+    banner(`${what} could not be delivered any more (${reason}). The board was read again from what its history still has.`);
+  },
+  onMove: (from, to) => logNotice('moved', `${hostOf(from)} → ${hostOf(to)}`),
 });
+
+/**
+ * Shows in the log, and on the card, what the board has just taken.
+ * @param {BoardEvent} event
+ */
+function tell(event) {
+  const mine = event.event_id !== undefined && own.delete(event.event_id);
+  const id = boards.idOf(event);
+  if (id !== null && !mine) touched.add(id);
+  logEvent(event, summary(event), mine);
+}
 
 /**
  * Shows the event at once, publishes it, and takes it back if that fails.
@@ -59,12 +82,12 @@ async function publish(event, what) {
   board = boards.propose(board, event);
   draw();
   try {
-    await connection.publish(event);
+    await gateway.publish(event);
   } catch (error) {
     if (board.seen.has(id)) return; // it arrived all the same
     board = boards.withdraw(board, id);
     draw();
-    const reason = error instanceof Error && 'status' in error ? error.message : 'no replica answers';
+    const reason = error instanceof Error && 'status' in error ? error.message : 'the gateway does not answer';
     toast(`${what} was not saved: ${reason}`, 'error', 'Try again', () => publish(event, what));
   }
 }
@@ -128,11 +151,13 @@ function remove(id) {
 }
 
 function drawState() {
-  const { base, state, replica } = connection;
+  const { base, state, replicas } = gateway;
   // Behind a load balancer the address does not tell which replica it is, but the replica does.
-  const behind = replicas.length > 0 && !replicas.some((url) => sameReplica(url, base));
-  showState(state, { base, replica: behind ? replica : '', ...stateDetail });
-  showReplicas(replicas, base, (url) => connection.moveTo(url));
+  const direct = replicas.length === 0 || replicas.some((url) => sameReplica(url, base));
+  const server = direct ? hostOf(base) : state.open?.replica ?? hostOf(base);
+  showState(state, server);
+  showRefusal(state.status === 'closed' ? state.error : null);
+  showReplicas(replicas, direct ? base : replicas.find((url) => hostOf(url) === server) ?? '', (url) => gateway.moveTo(url));
   byId('second').setAttribute('href', `${base}/`);
 }
 
@@ -170,12 +195,10 @@ function summary(event) {
 
 /** Asks who else serves, so that there is somewhere to go when this replica does not. */
 async function askReplicas() {
-  if (connection.state !== 'live') return;
-  const answer = await fetchDev(connection.base, 'replicas');
+  if (gateway.state.status !== 'live') return;
+  const answer = await fetchDev(gateway.base, 'replicas');
   if (!Array.isArray(answer)) return;
-  replicas = answer.map((replica) => replica?.url).filter(isLoopback).map((url) => new URL(url).origin);
-  replicas.sort();
-  connection.setReplicas(replicas);
+  gateway.replicas = answer.map((replica) => replica?.url).filter(isLoopback).map((url) => new URL(url).origin).sort();
   drawState();
 }
 
@@ -203,7 +226,7 @@ function drawCommands() {
       title: 'Publish reliably, in one round trip',
       command: `${cli} FCALL gateway_publish 1 ${info.prefix}:${CHANNEL} ${payload('from redis-cli')}`,
     },
-    { title: 'Subscribe', command: `curl -N '${connection.base}/v1/events?channel=${CHANNEL}'` },
+    { title: 'Subscribe', command: `curl -N '${gateway.base}/v1/events?channel=${CHANNEL}'` },
   ];
   showCommands(info.functions ? commands : commands.filter(({ command }) => !command.includes(' FCALL ')));
 }
@@ -214,7 +237,8 @@ function isLoopback(url) {
 }
 
 byId('channel').textContent = CHANNEL;
-byId('reconnect').addEventListener('click', () => connection.reconnect());
+for (const id of ['try-now', 'return']) byId(id).addEventListener('click', () => gateway.reconnect());
+byId('banner-close').addEventListener('click', () => banner(''));
 byId('composer').addEventListener('submit', (event) => {
   event.preventDefault();
   const input = /** @type {HTMLInputElement} */ (byId('new-title'));
@@ -230,6 +254,6 @@ document.addEventListener('keydown', (event) => {
   byId('new-title').focus();
 });
 
-connection.start();
+drawState();
 askInfo();
 setInterval(askReplicas, REPLICAS_EVERY);

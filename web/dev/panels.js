@@ -1,17 +1,18 @@
 // Everything around the board: connection state, replicas, event log, commands to copy, messages.
 
-import { hostOf, sameReplica } from './connection.js';
 import { byId, part, stamp } from './dom.js';
+import { hostOf, sameReplica } from './replicas.js';
 
 /**
  * @typedef {import('./board.js').BoardEvent} BoardEvent
- * @typedef {import('./connection.js').State} State
+ * @typedef {import('../client/src/types.js').ConnectionState} ConnectionState
+ * @typedef {import('../client/src/errors.js').GatewayError} GatewayError
  */
 
 const LOG_SIZE = 50;
 const TOAST_MS = 7000;
 
-/** @type {Record<State, string>} */
+/** @type {Record<ConnectionState['status'], string>} */
 const STATE_LABELS = {
   connecting: 'Connecting',
   live: 'Live',
@@ -20,32 +21,84 @@ const STATE_LABELS = {
   closed: 'Closed',
 };
 
+/** The reasons of a state, in a person's words. @type {Record<string, string>} */
+const REASONS = {
+  network: 'no network',
+  timeout: 'no answer in time',
+  silent: 'nothing heard for too long',
+  ended: 'the stream broke off',
+  protocol: 'the answer is no event stream',
+  draining: 'the replica is leaving',
+  max_age: 'a planned change of replica',
+  unavailable: 'Redis cannot be reached',
+  full: 'the replica is full',
+  limit: 'too many connections',
+  slow: 'this window was too slow',
+  takeover: 'another window takes the connection over',
+  reconnect: 'trying now',
+};
+
+/**
+ * Why the connection is as it is; empty while it is live.
+ * @param {ConnectionState} state
+ */
+export function reasonOf({ status, reason, error }) {
+  if (reason === 'http' || (reason === 'network' && error && status !== 'offline')) return error?.message ?? '';
+  return REASONS[reason] ?? reason.replaceAll('_', ' ');
+}
+
 let countdown = 0;
 
 /**
- * @param {State} state
- * @param {{base: string, replica: string, reason: string, retryAt: number}} detail
+ * @param {ConnectionState} state
+ * @param {string} server
  */
-export function showState(state, { base, replica, reason, retryAt }) {
+export function showState(state, server) {
+  const { status, retryAt } = state;
   clearInterval(countdown);
-  byId('state').dataset.state = state;
+  byId('state').dataset.state = status;
   // Only the word is announced, and only when it changes; the countdown beside it would never stop talking.
-  if (byId('state-label').textContent !== STATE_LABELS[state]) byId('state-label').textContent = STATE_LABELS[state];
-  byId('reconnect').hidden = state === 'live' || state === 'connecting';
-  const detail = byId('state-detail');
+  if (byId('state-label').textContent !== STATE_LABELS[status]) byId('state-label').textContent = STATE_LABELS[status];
+  byId('try-now').hidden = status !== 'reconnecting' && status !== 'offline';
+  const why = reasonOf(state);
   const show = () => {
-    const seconds = Math.ceil((retryAt - Date.now()) / 1000);
-    const wait = seconds > 1 ? `again in ${seconds} s` : '';
-    const server = hostOf(base) + (replica && ` (${replica})`);
-    detail.textContent = state === 'live' ? `served by ${server}` : [reason, wait].filter(Boolean).join(', ');
+    const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1000);
+    const wait = seconds > 0 ? `next attempt in\u00a0${seconds}\u00a0s` : '';
+    byId('state-detail').textContent =
+      status === 'live' ? `served by ${server}` : status === 'closed' ? '' : [why, wait].filter(Boolean).join(', ');
   };
   show();
-  if (retryAt > Date.now() + 1000) countdown = setInterval(show, 500);
+  if (retryAt !== null) countdown = setInterval(show, 250);
+}
+
+/** Who refused what, by the code of the error. @type {Record<string, string>} */
+const REFUSALS = {
+  revoked: 'You have been signed out',
+  unauthorized: 'You are not signed in',
+  forbidden: 'You may not see this board',
+  channel_lost: 'You may not see this board any more',
+};
+
+/**
+ * Shows what the gateway refused for good, apart from the state of the connection: trying again
+ * would not change it.
+ * @param {GatewayError | null} error
+ */
+export function showRefusal(error) {
+  const shown = error !== null && error.kind === 'application';
+  const box = byId('refusal');
+  const was = !box.hidden;
+  box.hidden = !shown;
+  byId('board').inert = shown;
+  if (!shown) return;
+  byId('refusal-title').textContent = REFUSALS[error.code] ?? 'The gateway refuses this connection';
+  byId('refusal-text').textContent = error.reason ? `Reason: ${error.reason.replaceAll('_', ' ')}.` : error.problem?.detail ?? error.message;
+  if (!was) byId('return').focus();
 }
 
 /**
  * @param {readonly string[]} urls
- * @param {string} current
+ * @param {string} current empty where none of them is known to be in use
  * @param {(url: string) => void} choose
  */
 export function showReplicas(urls, current, choose) {
@@ -60,7 +113,7 @@ export function showReplicas(urls, current, choose) {
       const button = document.createElement('button');
       button.type = 'button';
       button.textContent = hostOf(url);
-      button.setAttribute('aria-pressed', String(sameReplica(url, current)));
+      button.setAttribute('aria-pressed', String(current !== '' && sameReplica(url, current)));
       button.addEventListener('click', () => choose(url));
       return button;
     }),
@@ -93,11 +146,13 @@ export function logEvent(event, text, own) {
 
 /**
  * A line about the connection itself.
- * @param {string} name
+ * @param {string} name its state, or what happened
  * @param {string} text
  */
 export function logNotice(name, text) {
-  addRow(name, text).classList.add('notice');
+  const row = addRow(name, text);
+  row.classList.add('notice');
+  row.dataset.state = name;
 }
 
 /**
@@ -197,6 +252,6 @@ export function announce(text) {
 
 /** @param {string} text nothing: no banner */
 export function banner(text) {
-  byId('banner').textContent = text;
+  byId('banner-text').textContent = text;
   byId('banner').hidden = text === '';
 }

@@ -112,6 +112,8 @@ export class BoardView {
     }
     setText(card.title, titleOf(task));
     setText(card.assignee, task.assignee);
+    card.assignee.dataset.initial = [...task.assignee][0]?.toUpperCase() ?? '';
+    card.assignee.style.setProperty('--hue', String(hueOf(task.assignee)));
     card.title.classList.toggle('untitled', task.title.trim() === '');
     card.element.classList.toggle('pending', task.pending);
     return card;
@@ -286,6 +288,17 @@ const KEYS = {
 /** @param {{title: string}} task */
 export function titleOf(task) {
   return task.title.trim() || '(untitled)';
+}
+
+/**
+ * A colour for a name, the same in every window.
+ * @param {string} name
+ * @returns {number} degrees
+ */
+function hueOf(name) {
+  let hue = 0;
+  for (const letter of name) hue = (hue * 31 + letter.charCodeAt(0)) % 360;
+  return hue;
 }
 
 /**
