@@ -282,11 +282,16 @@ func loops(path string) int {
 // openTelemetry reads where to send what from the standard variables.
 func openTelemetry(replica string, log *slog.Logger) (*telemetry.Telemetry, error) {
 	t, err := telemetry.New(telemetry.Options{Version: readBuild().Version, Replica: replica, Logger: log})
+	return t, telemetryError(err)
+}
+
+// telemetryError says of a wrong variable that it is one.
+func telemetryError(err error) error {
 	var wrong *telemetry.SettingError
 	if errors.As(err, &wrong) {
-		return nil, usagef("the environment variable %v", wrong)
+		return usagef("the environment variable %v", wrong)
 	}
-	return t, err
+	return err
 }
 
 // openWebhook returns nil where no webhook is configured.
