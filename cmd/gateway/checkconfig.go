@@ -10,6 +10,7 @@ import (
 
 	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/config"
+	"realtime-gateway/internal/telemetry"
 	"realtime-gateway/internal/tlsfiles"
 	"realtime-gateway/internal/webhook"
 	"realtime-gateway/pkg/redisbus"
@@ -67,6 +68,9 @@ func checkSecrets(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	if err := checkRedis(cfg); err != nil {
+		return err
+	}
+	if err := telemetryError(telemetry.Check()); err != nil {
 		return err
 	}
 	asks, err := openWebhook(cfg, webhook.Hooks{}, nil)

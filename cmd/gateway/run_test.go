@@ -85,6 +85,17 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 }
 
+// The standard variables of OpenTelemetry stop a start, so they stop a check.
+func TestCheckConfigReadsTheVariablesOfTelemetry(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")
+	r := execute(t, []string{"GATEWAY_REDIS_URL=redis://h:1"}, "check-config")
+	r.wantError(t, exitUsage, "the environment variable OTEL_EXPORTER_OTLP_HEADERS cannot be read")
+	if strings.Contains(r.errOut, "hunter2") {
+		t.Errorf("a secret is shown: %s", r.errOut)
+	}
+}
+
 func TestCheckConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	yaml := "jwtSecret: hunter2\nchannels:\n- pattern: user:{sub}\n"

@@ -282,11 +282,16 @@ func loops(path string) int {
 // openTelemetry reads where to send what from the standard variables.
 func openTelemetry(replica string, log *slog.Logger) (*telemetry.Telemetry, error) {
 	t, err := telemetry.New(telemetry.Options{Version: readBuild().Version, Replica: replica, Logger: log})
+	return t, telemetryError(err)
+}
+
+// telemetryError says of a wrong variable that it is one.
+func telemetryError(err error) error {
 	var wrong *telemetry.SettingError
 	if errors.As(err, &wrong) {
-		return nil, usagef("the environment variable %v", wrong)
+		return usagef("the environment variable %v", wrong)
 	}
-	return t, err
+	return err
 }
 
 // openWebhook returns nil where no webhook is configured.
@@ -325,8 +330,15 @@ func (g *gateway) own() map[string]error {
 }
 
 // leave ends the streams over the drain time and then the servers. Newcomers are
-// answered until then, so that none is refused a connection.
+// answered until then, so that none is refused a connection: also where no stream
+// is open any more, since load balancers send them until their checks have failed.
+// To a replica that is not ready they send none.
 func (g *gateway) leave() {
+	var answering time.Duration
+	if g.readiness.Report().Status != readiness.NotReady {
+		answering = g.cfg.DrainTime
+	}
+	answered := time.After(answering)
 	g.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.DrainTime+leaveTimeout)
 	defer cancel()
@@ -345,6 +357,7 @@ func (g *gateway) leave() {
 		// They do not read, so they would not hear of it either.
 		g.log.Warn("some clients took no bytes until the end; their connections are cut", "streams", g.streams.Connections())
 	}
+	<-answered
 	for _, s := range []*http.Server{g.public, g.ops} {
 		ends.Go(func() {
 			if s.Shutdown(ctx) != nil {

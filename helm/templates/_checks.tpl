@@ -21,6 +21,9 @@
 {{- end -}}
 {{- end -}}
 
+{{- $name := include "gateway.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}{{- fail (printf "the objects would be called %s, and a Service's name has a-z 0-9 -, and begins with a letter: set fullnameOverride" $name) -}}{{- end -}}
+
 {{- $files := list -}}
 {{- if $v.config -}}{{- $files = append $files "config" -}}{{- end -}}
 {{- if $v.configFile -}}{{- $files = append $files "configFile" -}}{{- end -}}
@@ -60,8 +63,11 @@
 
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}{{- fail "ingress.enabled without ingress.hosts" -}}{{- end -}}
 {{- $heartbeat := toString (default "20s" $config.heartbeat) -}}
-{{- if and $v.ingress.enabled (regexMatch "^[0-9]+s$" $heartbeat) -}}
-{{- $silence := mulf 1.2 (trimSuffix "s" $heartbeat | int) -}}
+{{- $minutesAndSeconds := "^(?:([0-9.]+)m)?(?:([0-9.]+)s)?$" -}}
+{{- if and $v.ingress.enabled (regexMatch $minutesAndSeconds $heartbeat) -}}
+{{- $minutes := regexReplaceAll $minutesAndSeconds $heartbeat "${1}" | float64 -}}
+{{- $seconds := regexReplaceAll $minutesAndSeconds $heartbeat "${2}" | float64 -}}
+{{- $silence := mulf 1.2 (addf (mulf 60 $minutes) $seconds) -}}
 {{- if ge $silence (float64 $v.ingress.idleTimeoutSeconds) -}}{{- fail (printf "ingress.idleTimeoutSeconds is %v, and a stream may be silent for %v s: allowed is more" $v.ingress.idleTimeoutSeconds $silence) -}}{{- end -}}
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}{{- fail "httpRoute.enabled without httpRoute.parentRefs: which Gateway is it for?" -}}{{- end -}}

@@ -16,18 +16,18 @@
 
 {{/* The labels by which pods of this release are found; they never change. */}}
 {{- define "gateway.selector" -}}
-app.kubernetes.io/name: {{ include "gateway.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "gateway.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: gateway
 {{- end -}}
 
 {{- define "gateway.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/name: {{ include "gateway.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "gateway.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: {{ include "gateway.name" . }}
+app.kubernetes.io/part-of: {{ include "gateway.name" . | quote }}
 {{- end -}}
 
 {{/* The metadata of an object: list of root, suffix of the name, component, labels, annotations. */}}
@@ -75,8 +75,8 @@ annotations:
 - name: {{ index . 1 }}
   valueFrom:
     secretKeyRef:
-      name: {{ $of.existingSecret | default (include "gateway.fullname" $root) }}
-      key: {{ $of.key }}
+      name: {{ $of.existingSecret | default (include "gateway.fullname" $root) | quote }}
+      key: {{ $of.key | quote }}
 {{- end -}}
 {{- end -}}
 
@@ -128,11 +128,11 @@ annotations:
 {{- define "gateway.redisVolumes" -}}
 - name: config
   configMap:
-    name: {{ .Values.existingConfigMap.name | default (include "gateway.fullname" .) }}
+    name: {{ .Values.existingConfigMap.name | default (include "gateway.fullname" .) | quote }}
 {{- with .Values.redis.tls.existingSecret }}
 - name: redis-tls
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
 {{- end }}
 {{- end -}}
 

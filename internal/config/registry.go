@@ -89,7 +89,7 @@ var registry = declare(
 		}},
 	decl{nameConfig, "", "", "YAML `file` with channel policies and further settings",
 		func(c *Config) value { return textValue{&c.ConfigFile} }},
-	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams, spread evenly; give the process 20s more before it is killed",
+	decl{"drain-time", "20s", "1s", "how long a leaving replica takes to close its streams, spread evenly; give the process 10s more before it is killed",
 		func(c *Config) value { return durationValue{&c.DrainTime, 0, 10 * time.Minute} }},
 	decl{"ready-grace", "0s", "", "how long a replica stays ready while Redis cannot be reached, and up to as long again. 0s means as long as it is away",
 		func(c *Config) value { return durationValue{&c.ReadyGrace, 0, 7 * 24 * time.Hour} }},

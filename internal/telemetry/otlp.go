@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +58,44 @@ func exports(signal string) (bool, error) {
 	if protocol != "" && protocol != "http/protobuf" {
 		return false, &SettingError{name, fmt.Sprintf("is %.32q, allowed is http/protobuf, to port 4318 of most collectors", protocol)}
 	}
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_" + signal + "_HEADERS"} {
+		if err := checkHeaders(name); err != nil {
+			return false, err
+		}
+	}
 	return true, nil
+}
+
+// checkHeaders checks the headers that a collector is sent. The SDK would log
+// those that it cannot read, and what they hold is often a password.
+func checkHeaders(variable string) error {
+	list := os.Getenv(variable)
+	if list == "" {
+		return nil
+	}
+	for header := range strings.SplitSeq(list, ",") {
+		name, value, found := strings.Cut(header, "=")
+		if _, err := url.PathUnescape(value); err != nil || !found || strings.TrimSpace(name) == "" {
+			return &SettingError{variable, "cannot be read (the value is not shown), allowed is NAME=VALUE,NAME=VALUE with percent-encoded values"}
+		}
+	}
+	return nil
+}
+
+// Check returns what New would say of the standard variables, and starts
+// nothing. Its errors are *SettingError.
+func Check() error {
+	if _, err := described(context.Background(), Options{}); err != nil {
+		return err
+	}
+	if _, err := exports("METRICS"); err != nil {
+		return err
+	}
+	on, err := exports("TRACES")
+	if err != nil || !on {
+		return err
+	}
+	return checkSampler()
 }
 
 // either returns the first variable that is set.
@@ -90,6 +128,26 @@ var samplers = []string{
 	"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
 }
 
+// checkSampler checks OTEL_TRACES_SAMPLER and its argument.
+func checkSampler() error {
+	const variable = "OTEL_TRACES_SAMPLER"
+	asked := strings.ToLower(os.Getenv(variable))
+	if asked == "" {
+		return nil
+	}
+	if !slices.Contains(samplers, asked) {
+		return &SettingError{variable, fmt.Sprintf("is %.32q, allowed are %s", asked, strings.Join(samplers, ", "))}
+	}
+	arg := os.Getenv(variable + "_ARG")
+	if !strings.HasSuffix(asked, "traceidratio") || arg == "" {
+		return nil
+	}
+	if share, err := strconv.ParseFloat(arg, 64); err != nil || !(share >= 0 && share <= 1) {
+		return &SettingError{variable + "_ARG", fmt.Sprintf("is %.32q, allowed is a number from 0 to 1", arg)}
+	}
+	return nil
+}
+
 // metricSender returns what sends metrics, at the interval of
 // OTEL_METRIC_EXPORT_INTERVAL or once a minute; nil where they are not to be.
 func metricSender(ctx context.Context, log *slog.Logger) (sdkmetric.Reader, error) {
@@ -113,10 +171,8 @@ func traceSender(ctx context.Context, r *resource.Resource, log *slog.Logger) (*
 	if err != nil || !on {
 		return nil, err
 	}
-	const sampler = "OTEL_TRACES_SAMPLER"
-	asked := os.Getenv(sampler)
-	if asked != "" && !slices.Contains(samplers, strings.ToLower(asked)) {
-		return nil, &SettingError{sampler, fmt.Sprintf("is %.32q, allowed are %s", asked, strings.Join(samplers, ", "))}
+	if err := checkSampler(); err != nil {
+		return nil, err
 	}
 	complain(log)
 	exporter, err := otlptracehttp.New(ctx)
@@ -124,7 +180,7 @@ func traceSender(ctx context.Context, r *resource.Resource, log *slog.Logger) (*
 		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	options := []sdktrace.TracerProviderOption{sdktrace.WithBatcher(exporter), sdktrace.WithResource(r)}
-	if asked == "" {
+	if os.Getenv("OTEL_TRACES_SAMPLER") == "" {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
 	}
 	return sdktrace.NewTracerProvider(options...), nil

@@ -18,7 +18,8 @@ func environment(t *testing.T, pairs ...string) {
 	t.Helper()
 	for _, name := range []string{
 		"OTEL_SDK_DISABLED", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-		"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_METRICS_EXPORTER", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME",
+		"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_METRICS_EXPORTER", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG",
+		"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME",
 	} {
 		t.Setenv(name, "")
 	}
@@ -115,10 +116,18 @@ func TestWrongVariables(t *testing.T) {
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "user:secret@collector:4317", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no URL"},
 		{"OTEL_METRICS_EXPORTER", "prometheus", "OTEL_METRICS_EXPORTER asks for another exporter, allowed are otlp and none"},
 		{"OTEL_TRACES_SAMPLER", "sometimes", `OTEL_TRACES_SAMPLER is "sometimes", allowed are always_on, `},
+		{"OTEL_TRACES_SAMPLER_ARG", "1.5", `OTEL_TRACES_SAMPLER_ARG is "1.5", allowed is a number from 0 to 1`},
+		{"OTEL_TRACES_SAMPLER_ARG", "NaN", `OTEL_TRACES_SAMPLER_ARG is "NaN"`},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "secret", "OTEL_EXPORTER_OTLP_HEADERS cannot be read (the value is not shown)"},
+		{"OTEL_EXPORTER_OTLP_METRICS_HEADERS", "a=b,authorization=secret%zz", "OTEL_EXPORTER_OTLP_METRICS_HEADERS cannot be read"},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "=secret", "OTEL_EXPORTER_OTLP_TRACES_HEADERS cannot be read"},
 		{"OTEL_RESOURCE_ATTRIBUTES", "novalue", "OTEL_RESOURCE_ATTRIBUTES cannot be read"},
 	} {
-		environment(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", row.variable, row.value)
+		environment(t, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER", "traceidratio", row.variable, row.value)
 		_, err := New(Options{})
+		if checked := Check(); checked == nil || err == nil || checked.Error() != err.Error() {
+			t.Errorf("%s=%s: a check says %v, the start %v", row.variable, row.value, checked, err)
+		}
 		var wrong *SettingError
 		if !errors.As(err, &wrong) || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s=%s: %v, want %s", row.variable, row.value, err, row.want)

@@ -2,10 +2,12 @@ package redisbus
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,6 +148,50 @@ func TestLinkNoticesDeafness(t *testing.T) {
 			to.wait("confirmed gw:a false")
 		})
 	}
+}
+
+// A connection that took the place of a deaf one is not believed before something
+// has come by it: what made the one deaf may go on.
+func TestLinkIsDoubtedAfterDeafness(t *testing.T) {
+	mini, client := miniRedis(t)
+	to := newEars(t)
+	var mute atomic.Bool
+	changed := make(chan error, 1000)
+	l := newLink(linkOptions{
+		of: "redis", deafAfter: 600 * time.Millisecond, own: keys{"gw"}.own, changed: func(err error) { changed <- err }, log: slog.New(slog.DiscardHandler),
+		node:  func(context.Context) (*redis.Options, error) { return &redis.Options{Addr: mini.Addr()}, nil },
+		probe: func() (string, error) { return "gw.probe:test", nil },
+		publish: func(ctx context.Context, name, text string) error {
+			if mute.Load() {
+				return errors.New("NOPERM")
+			}
+			return client.Publish(ctx, name, text).Err()
+		},
+	}, to)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	l.want(name("gw:a"))
+	to.wait("confirmed gw:a false")
+	mute.Store(true)
+	for range 2 {
+		to.wait("deaf gw:a false")
+		to.wait("confirmed gw:a false")
+		if err := l.trouble(time.Now()); err == nil {
+			t.Error("a connection by which nothing has come yet is believed")
+		}
+	}
+	for len(changed) > 0 {
+		<-changed
+	}
+	mute.Store(false)
+	for <-changed != nil { // that it got better is told
+	}
+	eventually(t, "it is believed", func() bool { return l.trouble(time.Now()) == nil })
 }
 
 // Only what is true of the connection that was lost is said of it.

@@ -77,7 +77,8 @@ const (
 //
 // A connection that is up but delivers nothing is as good as down: the link
 // publishes a probe to itself, through the ordinary path of publishing, and
-// gives the connection up when it has heard nothing for too long.
+// gives the connection up when it has heard nothing for too long. What made it
+// deaf may go on, so its successor is in trouble until a probe has come by it.
 type link struct {
 	linkOptions
 	to listener
@@ -88,6 +89,7 @@ type link struct {
 	drop  chan error    // ends the present connection
 
 	up         atomic.Bool
+	doubted    atomic.Bool  // the connection before was deaf, and by this one no probe has come yet
 	heard      atomic.Int64 // when something last came, in Unix nanoseconds
 	floor      atomic.Int64 // what comes now was published after that, likewise
 	floorUntil int64        // owned by receive
@@ -192,6 +194,9 @@ func (l *link) trouble(now time.Time) error {
 		}
 		return fmt.Errorf("no connection for events to %s at %s: %w", l.of, addr, cause)
 	}
+	if l.doubted.Load() {
+		return fmt.Errorf("no events heard from %s %s since the connection was made anew, not even probes", l.of, addr)
+	}
 	if silence := now.Sub(time.Unix(0, l.heard.Load())); silence > l.deafAfter*2/3+100*time.Millisecond {
 		return fmt.Errorf("no events heard from %s %s since %v, not even probes", l.of, addr, silence.Round(100*time.Millisecond))
 	}
@@ -208,6 +213,9 @@ func (l *link) run(ctx context.Context) {
 		l.cause = err
 		l.mu.Unlock()
 		wasUp := l.up.Swap(false)
+		if wasUp && lossOf(err) == LinkDeaf {
+			l.doubted.Store(true)
+		}
 		l.to.deaf(l.names.forget())
 		if ctx.Err() != nil {
 			return
@@ -307,6 +315,9 @@ func (l *link) session(ctx context.Context) error {
 				return fmt.Errorf("read what was revoked meanwhile: %w", err)
 			}
 			l.up.Store(true)
+			if l.doubted.Load() {
+				l.sendProbe(ctx)
+			}
 			l.changed(nil)
 		case <-l.kick:
 		case <-l.retry:
@@ -407,6 +418,9 @@ func (l *link) receive(ctx context.Context, pubsub *redis.PubSub, ready chan str
 			if l.names.touch(m.Pattern, m.Channel, now) {
 				if sent := l.sent.Load(); l.probed != nil && m.Payload == strconv.FormatInt(sent, 10) {
 					l.probed(time.Duration(now - sent))
+				}
+				if l.doubted.Swap(false) {
+					l.changed(nil)
 				}
 				continue
 			}

@@ -78,19 +78,38 @@ func checkNames(t *testing.T, m manifest) {
 	}
 }
 
-// A long release name still gives names that Kubernetes takes.
-func TestLongNames(t *testing.T) {
-	out, err := helm("template", strings.Repeat("long-", 10)+"abc", chart, "--namespace", namespace, "--kube-version", oldest, "--values", "testdata/values/default.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range strings.Split(out, "\n---\n") {
-		var m manifest
-		if err := yaml.Unmarshal([]byte(text), &m.head); err != nil {
+// A release name that is long, or that YAML takes for something else than text,
+// still gives names and labels that Kubernetes takes.
+func TestReleaseNames(t *testing.T) {
+	for _, release := range []string{strings.Repeat("long-", 10) + "abc", "12345", "1e3", "true", "null"} {
+		out, err := helm("template", release, chart, "--namespace", namespace, "--kube-version", oldest,
+			"--values", "testdata/values/full.yaml", "--set-string", "fullnameOverride=rt,redis.url.existingSecret=123,redis.url.key=4,priorityClassName=5")
+		if err != nil {
 			t.Fatal(err)
 		}
-		if m.head.Kind != "" {
+		for _, text := range strings.Split(out, "\n---\n") {
+			var m manifest
+			if err := yaml.Unmarshal([]byte(text), &m.head); err != nil {
+				t.Fatalf("%s: %v", release, err)
+			}
+			make := kinds[m.head.APIVersion+" "+m.head.Kind]
+			if make == nil {
+				continue
+			}
 			checkNames(t, m)
+			if err := yaml.UnmarshalStrict([]byte(text), make()); err != nil {
+				t.Errorf("%s: %v: %v", release, m, err)
+			}
+		}
+	}
+}
+
+// A release whose name is no Service's needs another one.
+func TestReleaseNamesThatAreNoServices(t *testing.T) {
+	for _, release := range []string{"1gateway", "my.gateway"} {
+		_, err := helm("template", release, chart, "--kube-version", oldest)
+		if err == nil || !strings.Contains(err.Error(), "set fullnameOverride") {
+			t.Errorf("%s: %v", release, err)
 		}
 	}
 }

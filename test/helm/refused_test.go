@@ -73,6 +73,15 @@ func TestSchemaRefuses(t *testing.T) {
 		{"extraVolumeMounts: [{name: a}]", "/extraVolumeMounts/0"},
 		{"test: {channel: 'a::b'}", "/test/channel"},
 		{"test: {timeoutSeconds: 0}", "/test/timeoutSeconds"},
+		{"redis: null", "missing property 'redis'"},
+		{"redis: {url: null}", "missing property 'url'"},
+		{"auth: {publicKey: null}", "missing property 'publicKey'"},
+		{"ingress: null", "missing property 'ingress'"},
+		{"drain: {seconds: null}", "missing property 'seconds'"},
+		{"service: {port: null}", "missing property 'port'"},
+		{"extraEnv: [{name: A, value: 1}]", "/extraEnv/0/value"},
+		{"commonLabels: {a: a b}", "/commonLabels/a"},
+		{"nameOverride: -a", "/nameOverride"},
 	} {
 		t.Run(test.values, func(t *testing.T) {
 			t.Parallel()
@@ -120,6 +129,9 @@ func TestChecksRefuse(t *testing.T) {
 		{"ingress: {enabled: true, hosts: []}", "ingress.enabled without ingress.hosts"},
 		{"ingress: {enabled: true, idleTimeoutSeconds: 24}", "a stream may be silent for 24 s"},
 		{"{ingress: {enabled: true}, config: {heartbeat: 80s}}", "a stream may be silent for 96 s"},
+		{"{ingress: {enabled: true}, config: {heartbeat: 1m30s}}", "a stream may be silent for 108 s"},
+		{"{ingress: {enabled: true}, config: {heartbeat: 2m}}", "a stream may be silent for 144 s"},
+		{"nameOverride: my_gateway", "the objects would be called"},
 		{"httpRoute: {enabled: true}", "httpRoute.enabled without httpRoute.parentRefs"},
 		{"metrics: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}", "counted twice"},
 		{"test: {policy: false}", "no policy for test.channel"},

@@ -106,6 +106,32 @@ func TestDrainRefusesNewcomers(t *testing.T) {
 	wantExit(t, g, 0)
 }
 
+// So does one whose last stream has ended, or that never had one: load balancers
+// send newcomers until their checks have failed, and make a 502 of a refused
+// connection.
+func TestDrainAnswersNewcomersUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, streams := range []int{0, 1} {
+		f := own(t, setup{replicas: 1, flags: []string{"--drain-time", "4s"}})
+		g := f.replicas[0]
+		var s *harness.Stream
+		for range streams {
+			s = open(t, g.URL(), on(channel("hist")))
+		}
+		must(t, g.Process().Signal(syscall.SIGTERM))
+		must(t, g.WaitStatus(harness.NotReady))
+		if s != nil {
+			wantClose(t, waitEnd(t, s, harness.Deadline), true)
+		}
+		for range 5 {
+			if c := wantClose(t, waitEnd(t, connect(t, g.URL(), on(channel("hist"))), harness.Deadline), true); c.Reason != "draining" {
+				t.Errorf("after %d streams a newcomer is told %s", streams, c.Data)
+			}
+		}
+		wantExit(t, g, 0)
+	}
+}
+
 // wantExit waits until the replica has ended.
 func wantExit(t *testing.T, g *harness.Gateway, want int) {
 	t.Helper()
