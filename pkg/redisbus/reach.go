@@ -18,8 +18,8 @@ import (
 // both together tell a Redis that is away from a replica that does not hear it.
 //
 // The error says why Redis is away: nobody can be connected to, connections are
-// closed, the answer is that it does not serve at the moment, or slots have no
-// master. A server that takes the connection and then says nothing is there, as
+// closed, the answer is that it does not serve at the moment or lets nobody in
+// by this password, or slots have no master. A server that takes the connection and then says nothing is there, as
 // far as can be told from here: its silence may be this replica's network. But
 // where Sentinels or other masters answer, that network works, and whoever is
 // silent is away. It takes up to about two seconds. Safe for concurrent use.
@@ -110,7 +110,7 @@ func reach(ctx context.Context, o *redis.Options, k keys) error {
 	case !connected.Load():
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
 		err = errSilent
-	case !isAway(err):
+	case !isAway(err) && !redis.IsAuthError(err):
 		return nil // it answers, if not what one would like
 	}
 	return fmt.Errorf("%s: %w", o.Addr, err)

@@ -78,7 +78,8 @@ func TestReach(t *testing.T) {
 		silent bool
 	}{
 		"answers":              {addr: answering(t, "$-1")},
-		"wants a password":     {addr: answering(t, "-NOAUTH Authentication required.")},
+		"wants a password":     {addr: answering(t, "-NOAUTH Authentication required."), away: true},
+		"has another password": {addr: answering(t, "-WRONGPASS invalid username-password pair or user is disabled."), away: true},
 		"denies":               {addr: answering(t, "-NOPERM this user has no permissions to run the 'hget' command")},
 		"is not the owner":     {addr: answering(t, "-MOVED 1234 127.0.0.1:1")},
 		"says nothing":         {addr: answering(t, "-"), away: true, silent: true},
