@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,15 +26,15 @@ export interface Replica {
   start(): Promise<void>;
 }
 
-/** A redis-server, gateways on it, and a balancer before them. */
+/** A redis-server, gateways on it, and HAProxy before them. */
 export class World {
   readonly replicas: Replica[] = [];
-  /** The balancer's address: it asks the replicas in turn, and leaves out those that refuse. */
+  /** Where the replicas are reached, by way of the balancer. */
   url = '';
   readonly #directory = mkdtempSync(join(tmpdir(), 'gateway-client-'));
   readonly #processes = new Set<ChildProcess>();
   readonly #sockets = new Set<Socket>();
-  #balancer: Server | undefined;
+  #cutter: Server | undefined;
 
   static async start(replicas: number, flags: readonly string[] = []): Promise<World> {
     const world = new World();
@@ -89,35 +89,47 @@ export class World {
     return child;
   }
 
+  /** Starts HAProxy with the documented settings, and before it what can cut its clients off. */
   async #balance(): Promise<void> {
-    let turn = 0;
-    const balancer = createServer((client) => {
-      const offer = (left: number): void => {
-        const replica = this.replicas[turn++ % this.replicas.length];
-        if (left === 0 || !replica) return void client.destroy();
-        const server = connect(replica.port, HOST);
-        server.once('error', () => offer(left - 1));
-        server.once('connect', () => {
-          server.removeAllListeners('error');
-          for (const [from, to] of [
-            [client, server],
-            [server, client],
-          ] as const) {
-            this.#sockets.add(from);
-            from.on('error', () => to.destroy());
-            from.once('close', () => {
-              this.#sockets.delete(from);
-              to.destroy();
-            });
-            from.pipe(to);
-          }
-        });
-      };
-      client.on('error', () => client.destroy());
-      offer(this.replicas.length);
+    const port = await freePort();
+    const [documented] =
+      /(?<=```haproxy\n)[^`]+/.exec(readFileSync(`${REPOSITORY}docs/load-balancers.md`, 'utf8')) ?? [];
+    if (!documented) throw new Error('docs/load-balancers.md has no settings of HAProxy');
+    const servers = this.replicas.map((replica, i) => {
+      return `    server gateway-${i} ${HOST}:${replica.port} check port ${new URL(replica.ops).port}\n`;
     });
-    this.#balancer = balancer;
-    this.url = `http://${HOST}:${await listen(balancer)}`;
+    const settings = join(this.#directory, 'haproxy.cfg');
+    writeFileSync(
+      settings,
+      documented
+        .replace('bind :8080', `bind ${HOST}:${port}`)
+        .replace(/maxconn \d+/, 'maxconn 2000')
+        .replace('inter 2s', 'inter 100ms')
+        // A gateway in development answers only who names this machine.
+        .replace(/( +)http-check expect/, '$1http-check send hdr Host localhost\n$&')
+        .replace(/( +server gateway-.*\n?)+/, servers.join('')),
+    );
+    this.#run('haproxy', ['-db', '-f', settings]);
+    const cutter = createServer((client) => {
+      const server = connect(port, HOST);
+      for (const [from, to] of [
+        [client, server],
+        [server, client],
+      ] as const) {
+        this.#sockets.add(from);
+        from.on('error', () => to.destroy());
+        from.once('close', () => {
+          this.#sockets.delete(from);
+          to.destroy();
+        });
+        from.pipe(to);
+      }
+    });
+    this.#cutter = cutter;
+    this.url = `http://${HOST}:${await listen(cutter)}`;
+    await until('the balancer has found the replicas', async () => {
+      return (await fetch(`${this.url}/v1/channels/room:1/events`)).status < 500;
+    });
   }
 
   /** Cuts every connection through the balancer. */
@@ -164,7 +176,7 @@ export class World {
 
   async close(): Promise<void> {
     this.cut();
-    this.#balancer?.close();
+    this.#cutter?.close();
     await Promise.all(
       [...this.#processes].map((child) => {
         const ended = new Promise((resolve) => child.once('exit', resolve));
