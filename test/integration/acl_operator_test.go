@@ -1,12 +1,15 @@
 package integration_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"realtime-gateway/test/integration/harness"
 )
 
 // documentedCommand is one of redis-cli in a document, in a line or a block, up to
@@ -88,4 +91,28 @@ func TestRightsForPing(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	wantNoDenials(t, f.redis.DB, "gateway")
+}
+
+// What Redis refuses is not reported as an outage, which nobody would look for in
+// the password.
+func TestRefusalsOfRedisAreNoOutage(t *testing.T) {
+	t.Parallel()
+	f := restricted(t, setup{replicas: 1}, "The gateway/gateway")
+	for user, want := range map[string]string{
+		"gateway:wrong": "redis does not take the user or the password of its URL",
+		"notes:secret":  "redis denies the user of its URL a right, see docs/redis-acl.md",
+	} {
+		g, err := f.add(as(user, f.redis.URL()), nil, nil)
+		must(t, err)
+		must(t, g.Start())
+		must(t, harness.Until("the log of "+user+" says what is refused", harness.Deadline, func() error {
+			if log := g.Log.String(); !strings.Contains(log, want) {
+				return errors.New(log)
+			}
+			return nil
+		}))
+		if strings.Contains(g.Log.String(), "redis is away") {
+			t.Errorf("with %s the log speaks of an outage:\n%s", user, g.Log)
+		}
+	}
 }
