@@ -68,7 +68,7 @@ func gatewayCalls(t *testing.T, path string, block pages.Block) (calls [][]strin
 }
 
 // plain is a word without its quotes. For what a shell would put in there stands
-// an x.
+// an x, and a URL for the one of Redis.
 func plain(parts []syntax.WordPart) string {
 	var b strings.Builder
 	for _, part := range parts {
@@ -79,6 +79,11 @@ func plain(parts []syntax.WordPart) string {
 			b.WriteString(part.Value)
 		case *syntax.DblQuoted:
 			b.WriteString(plain(part.Parts))
+		case *syntax.ParamExp:
+			if part.Param.Value == "REDIS" {
+				b.WriteString("redis://")
+			}
+			b.WriteString("x")
 		default:
 			b.WriteString("x")
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -76,7 +75,7 @@ func serve(ctx context.Context, cfg *config.Config, allowed limits, out io.Write
 
 	publicAddr, err := listen(ctx, cfg.Addr)
 	if err != nil {
-		return fmt.Errorf("listen on --addr %s: %w", cfg.Addr, err)
+		return listenError("--addr", cfg.Addr, err)
 	}
 	defer publicAddr.Close()
 	opsAddr, err := g.listenOps(ctx)
@@ -375,7 +374,7 @@ func (g *gateway) listenOps(ctx context.Context) (net.Listener, error) {
 		l, err = listen(ctx, "127.0.0.1:0")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on --ops-addr %s: %w", g.cfg.OpsAddr, err)
+		return nil, listenError("--ops-addr", g.cfg.OpsAddr, err)
 	}
 	return l, nil
 }
@@ -386,9 +385,12 @@ func replicaName(cfg *config.Config, addr net.Addr) string {
 	if cfg.Dev {
 		return addr.String()
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "gateway"
+	host := cfg.ReplicaName
+	if host == "" {
+		var err error
+		if host, err = os.Hostname(); err != nil {
+			host = "gateway"
+		}
 	}
 	return host + "-" + rand.Text()[:6]
 }

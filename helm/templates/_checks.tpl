@@ -23,6 +23,22 @@
 
 {{- $name := include "gateway.fullname" . -}}
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}{{- fail (printf "the objects would be called %s, and a Service's name has a-z 0-9 -, and begins with a letter: set fullnameOverride" $name) -}}{{- end -}}
+{{- /* configFile may be for a gateway that is newer than the chart. */ -}}
+{{- $settings := include "gateway.knownSettings" . | replace "\n" " " | splitList " " -}}
+{{- range $key, $_ := $v.config -}}
+{{- if not (has $key $settings) -}}{{- fail (printf "config.%s is no setting: allowed are %s" $key (sortAlpha $settings | join ", ")) -}}{{- end -}}
+{{- end -}}
+{{- $policyKeys := include "gateway.knownPolicyKeys" . | splitList " " -}}
+{{- range $i, $policy := $v.config.channels -}}
+{{- range $key, $_ := $policy -}}
+{{- if not (has $key $policyKeys) -}}{{- fail (printf "config.channels[%d].%s is no part of a policy: allowed are %s" $i $key (join ", " $policyKeys)) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $alerts := list -}}
+{{- range (index (.Files.Get "alerts/gateway.yaml" | fromYaml).groups 0).rules -}}{{- $alerts = append $alerts .alert -}}{{- end -}}
+{{- range $v.metrics.rules.disabled -}}
+{{- if not (has . $alerts) -}}{{- fail (printf "metrics.rules.disabled has %s, which is no alert: allowed are %s" . (join ", " $alerts)) -}}{{- end -}}
+{{- end -}}
 
 {{- $files := list -}}
 {{- if $v.config -}}{{- $files = append $files "config" -}}{{- end -}}

@@ -13,7 +13,8 @@ const (
 	ResultExpired     Result = "expired"     // a token whose time is over
 	ResultBad         Result = "bad"         // a token that is wrong in another way
 	ResultRevoked     Result = "revoked"     // a good token, whose rights were taken back
-	ResultUnavailable Result = "unavailable" // nobody can tell now
+	ResultUnread      Result = "unread"      // a good token; whether its rights were taken back could not be read from Redis
+	ResultUnavailable Result = "unavailable" // nobody can tell now: the keys are missing
 )
 
 // ResultOf returns what an error of Verify means.

@@ -57,6 +57,8 @@ type Config struct {
 	RedisDeafAfter time.Duration
 	// ConfigFile is the YAML file that was read, or empty.
 	ConfigFile string
+	// ReplicaName is what the replica's name begins with; empty means the host's.
+	ReplicaName string
 	// DrainTime is how long a leaving replica takes to close its streams.
 	DrainTime time.Duration
 	// ReadyGrace is how long a replica stays ready while Redis cannot be reached,

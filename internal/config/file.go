@@ -144,6 +144,7 @@ func badByte(data []byte) int {
 
 var (
 	yamlLine      = regexp.MustCompile(`^line (\d+): `)
+	flowEnd       = regexp.MustCompile(`^did not find expected ',' or`)
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 )
 
@@ -154,11 +155,17 @@ func (f *file) syntaxError(err error, data []byte) error {
 	if m := yamlLine.FindStringSubmatch(reason); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		reason = reason[len(m[0]):]
+		if flowEnd.MatchString(reason) {
+			line++ // of these the parser counts from 0
+		}
 	}
 	if m := unknownAnchor.FindStringSubmatch(reason); m != nil {
 		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
 		line = 1 + bytes.Count(before, []byte("\n"))
 		reason = "unknown anchor (a value that begins with * takes quotes)"
+	}
+	if flowEnd.MatchString(reason) {
+		reason += " (a value with { } [ ] or a comma in it takes quotes: 'user:{sub}')"
 	}
 	return errorf(f.at(line).String(), "is not YAML: %s", strings.Join(strings.Fields(reason), " "))
 }

@@ -31,6 +31,8 @@ func TestFileErrors(t *testing.T) {
 		{"two documents", "pprof: true\n---\naddr: x", "config: gateway.yaml:2 begins a second document: allowed is one"},
 		{"wrong second document", "pprof: true\n---\n[", "is not YAML"},
 		{"not YAML", "a: b: c", "config: gateway.yaml:1 is not YAML: mapping values are not allowed"},
+		{"placeholder without quotes", "a: 1\n\nautoSubscribe: [user:{sub}]", "config: gateway.yaml:3 is not YAML: did not find expected ',' or ']' (a value with { } [ ] or a comma in it takes quotes: 'user:{sub}')"},
+		{"placeholder in the first line", "channels: [{pattern: user:{sub}, subscribe: public}]", "config: gateway.yaml:1 is not YAML: did not find expected ',' or '}' (a value with"},
 		{"not UTF-8", "\naddr: \"\xff\"", "config: gateway.yaml:2 is not YAML: it has a control character or is not UTF-8"},
 		{"unknown anchor", "\njwtSecret: *hunter2", "config: gateway.yaml:2 is not YAML: unknown anchor (a value that begins with * takes quotes)"},
 		{"merge at the top", "<<: {addr: ':1'}", "<< in gateway.yaml:1 is not possible here"},
@@ -155,7 +157,7 @@ channels:
 func TestEverySettingInTheFile(t *testing.T) {
 	values := map[string]string{
 		"dev": "false", "devRights": "true", "addr": "localhost:1", "opsAddr": "'[::1]:2'", "redisUrl": "rediss://h:1/2", "redisCaFile": "ca.pem", "redisCertFile": "c.pem", "redisKeyFile": "c.key", "redisPrefix": "a-1", "redisLinks": "4", "redisDeafAfter": "3s",
-		"drainTime": "0s", "readyGrace": "10m", "logLevel": "debug", "logFormat": "json", "jwtSecret": "12345", "jwtPublicKeyFile": "k.pem",
+		"replicaName": "gw-1.a_B", "drainTime": "0s", "readyGrace": "10m", "logLevel": "debug", "logFormat": "json", "jwtSecret": "12345", "jwtPublicKeyFile": "k.pem",
 		"jwksUrl": "http://h/k", "jwtIssuer": "i", "jwtAudience": "2024-01-01", "tokenCookie": "__Host-t", "cookieSameSite": "none",
 		"allowedOrigins": "['https://a.example', 'https://*.b.example']", "tlsCertFile": "c.pem", "tlsKeyFile": "k.pem", "maxHeaderBytes": "4096",
 		"readHeaderTimeout": "100ms", "idleTimeout": "1h", "heartbeat": "1s",

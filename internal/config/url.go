@@ -101,7 +101,7 @@ func checkRedisURL(raw string) error {
 		return errors.New("the scheme is unknown")
 	}
 	if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }) {
-		return errors.New("there is a space, a control character or a #")
+		return errors.New("there is a space, a control character or a # (in user and password write %20 for a space and %23 for #)")
 	}
 	authority, path, query := rest, "", ""
 	authority, query, _ = strings.Cut(authority, "?")

@@ -193,6 +193,23 @@ func (v prefixValue) Set(s string) error {
 	return nil
 }
 
+// nameValue is a replica's name: one word, wherever it is shown. It may be empty.
+type nameValue struct{ p *string }
+
+func (v nameValue) String() string  { return *v.p }
+func (v nameValue) Type() string    { return "string" }
+func (v nameValue) Allowed() string { return "at most 64 of letters, digits and ._-" }
+func (v nameValue) Set(s string) error {
+	wrong := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r))
+	}
+	if len(s) > 64 || strings.ContainsFunc(s, wrong) {
+		return notAllowed(v)
+	}
+	*v.p = s
+	return nil
+}
+
 // cookieValue is a cookie's name: an RFC 6265 section 4.1.1 token.
 type cookieValue struct{ p *string }
 

@@ -73,7 +73,7 @@ func (a *api) taken(err error) error {
 	case errors.As(err, new(*revocation.RevokedError)):
 		a.Authenticated(auth.ResultRevoked)
 	default:
-		a.Authenticated(auth.ResultUnavailable)
+		a.Authenticated(auth.ResultUnread)
 	}
 	return revocationProblem(err)
 }

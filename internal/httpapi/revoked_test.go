@@ -2,11 +2,15 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"realtime-gateway/internal/auth"
 	"realtime-gateway/internal/revocation"
 	"realtime-gateway/pkg/channels"
 	"realtime-gateway/pkg/redisbus"
@@ -50,5 +54,43 @@ func TestHistoryIsRevokedWhileItIsRead(t *testing.T) {
 	defer answer.Body.Close()
 	if !store.Load() || answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("answered %d, read: %v", answer.StatusCode, store.Load())
+	}
+}
+
+// unreadable is a revocation.Store whose Redis is away.
+type unreadable struct{ taken }
+
+func (s *unreadable) Revocations(_ context.Context, users []string) []redisbus.Revocations {
+	list := make([]redisbus.Revocations, len(users))
+	for i := range list {
+		list[i].Err = errors.New("connection refused")
+	}
+	return list
+}
+
+// Where Redis is away nobody is told that something is wrong with tokens, and it
+// is counted apart from keys that are missing.
+func TestRevocationsUnread(t *testing.T) {
+	revoked := revocation.New(revocation.Options{})
+	revoked.Use(&unreadable{})
+	defer revoked.Close()
+	var mu sync.Mutex
+	results := map[auth.Result]int{}
+	server := serve(t, []channels.Policy{policy(t, "**", channels.AccessToken, channels.AccessToken)}, func(o *Options) {
+		o.Revoked = revoked
+		o.Authenticated = func(r auth.Result) {
+			mu.Lock()
+			defer mu.Unlock()
+			results[r]++
+		}
+	})
+	got := answerTo(t, http.MethodGet, server.URL+"/v1/channels/a/events", token(t, "alice", []string{"**"}, nil), "")
+	if got.status != http.StatusServiceUnavailable || !strings.HasPrefix(got.detail, "Redis cannot be reached") {
+		t.Errorf("answered %+v", got)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if results[auth.ResultUnread] != 1 || results[auth.ResultUnavailable] != 0 {
+		t.Errorf("counted %v", results)
 	}
 }

@@ -12,11 +12,25 @@ import (
 	"realtime-gateway/pkg/sse"
 )
 
+// A proxy without health checks asks a replica that drains, by this request header,
+// to refuse newcomers with a status for which the proxy tries the next replica: with
+// fewest connections it would otherwise look like the best one until its end. It is
+// not 503, which polls get for other reasons that the client has to see.
+const (
+	drainingHeader = "X-Gateway-Draining"
+	drainingStatus = "502"
+)
+
+const leaving = "this replica is leaving: ask again, and another one will answer"
+
 // subscribe serves /v1/events: a stream, or one answer to a poll.
 func (a *api) subscribe(c echo.Context) error {
 	r := c.Request()
 	if err := noBody(r); err != nil {
 		return err
+	}
+	if r.Header.Get(drainingHeader) == drainingStatus && a.Streams.Draining() {
+		return problem(http.StatusBadGateway, leaving)
 	}
 	p, err := a.params(r)
 	if err != nil {
@@ -103,7 +117,7 @@ func (a *api) poll(c echo.Context, session sse.Session) error {
 		a.Limited(limit.ReplicaConnections) // of streams, the hook of Streams tells
 	}
 	return temporary(map[sse.CloseReason]string{
-		sse.CloseDraining:    "this replica is leaving: ask again, and another one will answer",
+		sse.CloseDraining:    leaving,
 		sse.CloseFull:        "this replica has as many connections as it may: ask again, and perhaps another one will answer",
 		sse.CloseUnavailable: "Redis, or what decides about rights, cannot be reached at the moment",
 		sse.CloseSlow:        "the channel was faster than this answer: ask again",

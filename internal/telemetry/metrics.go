@@ -91,8 +91,8 @@ var Metrics = []Metric{
 	{Name: "gateway.limited", Kind: Counter, Unit: "{request}", Help: "Streams, other requests and connections that were refused because of a limit, by limit.",
 		Label: "limit", Values: values(limit.UserConnections, limit.AddressConnections, limit.UserRate, limit.AddressRate,
 			limit.UserPublishRate, limit.AddressPublishRate, limit.ReplicaConnections, limit.Handshakes)},
-	{Name: "gateway.auth.results", Kind: Counter, Unit: "{request}", Help: "Requests by whom they were found to be from. Of the good tokens, those whose rights were taken back count again, as revoked.",
-		Label: "result", Values: values(auth.ResultOK, auth.ResultNone, auth.ResultExpired, auth.ResultBad, auth.ResultRevoked, auth.ResultUnavailable)},
+	{Name: "gateway.auth.results", Kind: Counter, Unit: "{request}", Help: "Requests by whom they were found to be from. Of the good tokens, those whose rights were taken back count again, as revoked, and those of whom that could not be read from Redis, as unread.",
+		Label: "result", Values: values(auth.ResultOK, auth.ResultNone, auth.ResultExpired, auth.ResultBad, auth.ResultRevoked, auth.ResultUnread, auth.ResultUnavailable)},
 
 	{Name: "gateway.events.in", Kind: Counter, Unit: "{event}", Help: "Events that entered the logs of this replica."},
 	{Name: "gateway.events.out", Kind: Counter, Unit: "{event}", Help: "Events and gaps written to streams."},

@@ -173,7 +173,7 @@ func TestHooksMoveTheirSeries(t *testing.T) {
 	for _, n := range find("gateway.limited").Values {
 		o.Limited()(limit.Name(n))
 	}
-	for _, r := range []auth.Result{auth.ResultOK, auth.ResultNone, auth.ResultExpired, auth.ResultBad, auth.ResultRevoked, auth.ResultUnavailable} {
+	for _, r := range []auth.Result{auth.ResultOK, auth.ResultNone, auth.ResultExpired, auth.ResultBad, auth.ResultRevoked, auth.ResultUnread, auth.ResultUnavailable} {
 		o.Authenticated()(r)
 	}
 	r := o.Redis()

@@ -198,6 +198,10 @@ func (b *Bus) changed(err error) {
 		b.log.Info("redis is here", "at", b.links.at())
 	case b.Ready():
 		b.log.Warn("a part of redis is away; its channels are caught up when it is back", "error", err)
+	case redis.IsAuthError(err):
+		b.log.Warn("redis does not take the user or the password of its URL; streams stay open and are caught up when it does", "error", err)
+	case isDenied(err):
+		b.log.Warn("redis denies the user of its URL a right, see docs/redis-acl.md; streams stay open and are caught up when it has it", "error", err)
 	default:
 		b.log.Warn("redis is away; streams stay open and are caught up when it is back", "error", err)
 	}

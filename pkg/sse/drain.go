@@ -48,3 +48,10 @@ func (h *Handler) Drain(ctx context.Context, d time.Duration) error {
 		return context.Cause(ctx)
 	}
 }
+
+// Draining tells whether Drain has begun. It is safe for concurrent use.
+func (h *Handler) Draining() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.draining
+}

@@ -134,6 +134,9 @@ func TestChecksRefuse(t *testing.T) {
 		{"nameOverride: my_gateway", "the objects would be called"},
 		{"httpRoute: {enabled: true}", "httpRoute.enabled without httpRoute.parentRefs"},
 		{"metrics: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}", "counted twice"},
+		{"config: {chanels: []}", "config.chanels is no setting: allowed are allowedOrigins, autoSubscribe, channels, "},
+		{"config: {channels: [{pattern: a}, {pattern: b, histroySize: 5}]}", "config.channels[1].histroySize is no part of a policy: allowed are pattern, "},
+		{"metrics: {rules: {disabled: [GatewayGone, GatewayGon]}}", "metrics.rules.disabled has GatewayGon, which is no alert: allowed are GatewayGone, "},
 		{"test: {policy: false}", "no policy for test.channel"},
 	} {
 		t.Run(test.values, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 // aclDocument is docs/redis-acl.md: what it tells people to type is what these
 // tests apply.
 type aclDocument struct {
-	policies string
+	policies string             // the first
 	commands map[string][][]any // by heading and user, without redis-cli
 }
 
@@ -33,12 +33,13 @@ func readACL() (*aclDocument, error) {
 	heading, block, code := "", "", ""
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(line, "\n")
+		fence := strings.TrimSpace(line) // it may be part of a list
 		switch {
-		case strings.HasPrefix(line, "```"):
-			if block == "yaml" {
+		case strings.HasPrefix(fence, "```"):
+			if block == "yaml" && d.policies == "" {
 				d.policies = code
 			}
-			block, code = strings.TrimPrefix(line, "```"), ""
+			block, code = strings.TrimPrefix(fence, "```"), ""
 		case block == "yaml":
 			code += line + "\n"
 		case block == "sh":
@@ -57,14 +58,18 @@ func readACL() (*aclDocument, error) {
 			for len(words) > 0 && words[0] != "ACL" {
 				words = words[1:]
 			}
-			if len(words) < 4 || words[1] != "SETUSER" {
-				return nil, fmt.Errorf("docs/redis-acl.md has a command that is no ACL SETUSER: %s", line)
-			}
 			var args []any
 			for _, w := range words {
 				args = append(args, w)
 			}
-			key := heading + "/" + words[2] + at
+			key := heading + "/save"
+			switch {
+			case slices.Equal(words, []string{"ACL", "SAVE"}):
+			case len(words) >= 4 && words[1] == "SETUSER":
+				key = heading + "/" + words[2] + at
+			default:
+				return nil, fmt.Errorf("docs/redis-acl.md has a command that is neither ACL SETUSER nor ACL SAVE: %s", line)
+			}
 			d.commands[key] = append(d.commands[key], args)
 		case strings.HasPrefix(line, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
@@ -123,32 +128,29 @@ func asUser(t *testing.T, addr, user string) *redis.Client {
 }
 
 // restricted is a single Redis on which nobody has more rights than the document
-// gives, but the test itself.
+// gives, made in its order. The test itself is the operator.
 func restricted(t *testing.T, s setup, users ...string) *fixture {
 	t.Helper()
 	d, err := readACL()
 	must(t, err)
 	users = append(users, "By PUBLISH alone/notes")
-	s.config, s.user = d.policies, "gateway:secret"
+	s.user = "gateway:secret"
+	if s.config == "" {
+		s.config = d.policies
+	}
 	file := filepath.Join(t.TempDir(), "users.acl")
 	must(t, os.WriteFile(file, nil, 0o600))
 	s.redisArgs = append(append([]string{"--aclfile", file}, harness.Durable...), s.redisArgs...)
 	s.prepare = func(f *fixture) error {
-		ctx := context.Background()
-		if err := f.redis.DB.Do(ctx, "ACL", "SETUSER", "test", "on", ">secret", "allkeys", "allchannels", "allcommands").Err(); err != nil {
-			return err
-		}
-		if err := d.apply(f.redis.DB, users...); err != nil {
+		const order = "In which order/"
+		if err := d.apply(f.redis.DB, order+"operator"); err != nil {
 			return err
 		}
 		o := *f.redis.DB.Options()
-		o.Username, o.Password = "test", "secret"
+		o.Username, o.Password = "operator", "secret"
 		before := f.redis.DB
 		f.redis.DB = redis.NewClient(&o)
-		if err := d.apply(f.redis.DB, "ACL users for Redis/default"); err != nil {
-			return err
-		}
-		return errors.Join(before.Close(), f.redis.DB.Do(ctx, "ACL", "SAVE").Err())
+		return errors.Join(before.Close(), d.apply(f.redis.DB, append(users, order+"default", order+"save")...))
 	}
 	f := own(t, s)
 	if err := asUser(t, f.redis.Addr, "default").Ping(t.Context()).Err(); err == nil {

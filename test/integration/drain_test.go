@@ -100,6 +100,14 @@ func TestDrainRefusesNewcomers(t *testing.T) {
 			t.Errorf("want nothing but gateway.close, draining: %s", v)
 		}
 	}
+	// A proxy may ask for a status on which it tries the next replica.
+	for value, want := range map[string]int{"502": http.StatusBadGateway, "503": http.StatusOK} {
+		sub := on(ch)
+		sub.Header = http.Header{"X-Gateway-Draining": {value}}
+		if s := connect(t, g.URL(), sub); s.Status != want {
+			t.Errorf("with X-Gateway-Draining: %s a newcomer gets %d, want %d", value, s.Status, want)
+		}
+	}
 	if status, _, err := g.Readiness(); err != nil || status != harness.NotReady {
 		t.Errorf("it is %q while draining (%v)", status, err)
 	}

@@ -5,7 +5,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,6 +215,65 @@ func TestProxiesDuringARollingRestart(t *testing.T) {
 			}
 		}
 	}, "nginx", "haproxy")
+}
+
+// nginx has no health checks, and newcomers go to the replica with the fewest
+// connections, which is the one that drains: it passes them on, so each of its
+// clients moves once. While no replica is left but such, a browser is told to come
+// back. How long clients were away is printed.
+func TestNginxLeavesAReplicaThatDrains(t *testing.T) {
+	t.Parallel()
+	const clients, drain = 100, 5 * time.Second
+	f := own(t, setup{flags: []string{"--drain-time", drain.String()}})
+	b := proxied(t, "nginx", f, "")
+	ch := channel("hist")
+	var browsers []*harness.Follower
+	for range clients {
+		c := harness.Browse(on(ch), b.URL())
+		t.Cleanup(c.Close)
+		browsers = append(browsers, c)
+	}
+	for _, c := range browsers {
+		wait(t, c, "the stream begins", func(v harness.View) bool { return len(v.Named("gateway.open")) > 0 })
+	}
+	had, err := connections(f.replicas[0])
+	must(t, err)
+	must(t, f.replicas[0].Process().Signal(syscall.SIGTERM))
+	wantExit(t, f.replicas[0], 0)
+	must(t, harness.Until("all clients are at the other replica", harness.Deadline, func() error {
+		n, err := connections(f.replicas[1])
+		if err == nil && n != clients {
+			err = fmt.Errorf("it has %d", n)
+		}
+		return err
+	}))
+	var away []time.Duration
+	for _, c := range browsers {
+		v := wait(t, c, "its stream is open", func(v harness.View) bool {
+			return len(v.Named("gateway.open")) > min(1, len(v.Named("gateway.close")))
+		})
+		closes, opens := v.Named("gateway.close"), v.Named("gateway.open")
+		if len(closes) == 0 {
+			continue
+		}
+		if len(closes) > 1 || len(opens) != 2 || v.EndErr != nil {
+			t.Errorf("a client was sent away %d times and began %d streams (%v), want 1 and 2", len(closes), len(opens), v.EndErr)
+		}
+		away = append(away, opens[1].At.Sub(closes[0].At))
+	}
+	if len(away) != had || had == 0 {
+		t.Fatalf("%d clients moved, want the %d of the replica", len(away), had)
+	}
+	slices.Sort(away)
+	t.Logf("%d of %d clients moved over a drain of %v: away %v in the median, %v at most", had, clients, drain, away[len(away)/2], away[len(away)-1])
+
+	must(t, f.replicas[1].Process().Signal(syscall.SIGTERM))
+	must(t, f.replicas[1].WaitStatus(harness.NotReady))
+	v := waitEnd(t, connect(t, b.URL(), on(ch)), harness.Deadline)
+	if len(v.Retries) != 1 || v.Retries[0] != "5000" || v.EndErr != nil {
+		t.Errorf("while the last replica drains a newcomer gets %s", v)
+	}
+	wantExit(t, f.replicas[1], 0)
 }
 
 // While no replica is there, who asks for a stream is told when to come back, and

@@ -1,6 +1,8 @@
 package integration_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,6 +20,10 @@ func TestRedisConfOfTheDocument(t *testing.T) {
 		}
 		for _, line := range block.Lines {
 			words := strings.Fields(line)
+			if words[0] == "aclfile" {
+				words[1] = filepath.Join(t.TempDir(), filepath.Base(words[1]))
+				must(t, os.WriteFile(words[1], nil, 0o600))
+			}
 			args = append(args, "--"+words[0])
 			args = append(args, words[1:]...)
 		}
