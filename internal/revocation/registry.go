@@ -39,7 +39,7 @@ type Options struct {
 const maxIdle = 10_000
 
 // ErrUnavailable is wrapped by errors that say that nobody can tell now.
-var ErrUnavailable = errors.New("Redis cannot be reached at the moment, so nobody can tell whether the token was revoked")
+var ErrUnavailable = errors.New("nobody can tell at the moment whether the token was revoked, since Redis cannot be reached")
 
 // RevokedError says that a token's rights were taken back.
 type RevokedError struct {
