@@ -185,7 +185,11 @@ function summary(event) {
   const id = boards.idOf(event);
   if (id === null || !boards.TASK_TYPES.includes(event.type)) {
     const { channel, event_id, timestamp, type, data, ...rest } = event;
-    return JSON.stringify(data ?? rest).slice(0, 200);
+    try {
+      return JSON.stringify(data ?? rest).slice(0, 200);
+    } catch {
+      return '(too deep to be shown)'; // thousands of levels: the board must be drawn all the same
+    }
   }
   const data = /** @type {Record<string, unknown>} */ (event.data);
   const task = board.tasks.get(id);

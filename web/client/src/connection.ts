@@ -32,6 +32,8 @@ const MUTE = 2;
 const POLLING = 300_000;
 /** The longest that the gateway keeps a poll waiting, in ms. */
 const POLL = 25_000;
+/** In ms: a timer that is longer fires at once. */
+const LONGEST = 2 ** 31 - 1;
 
 /** What few need is loaded when it is needed. */
 async function load(transport: Transport): Promise<Open> {
@@ -50,7 +52,7 @@ interface Attempt {
   refreshed: boolean;
   /** Whether the cursor is on its way: from here on the events of the stream before wait. */
   asked: boolean;
-  /** When gateway.open came, in ms since the epoch; 0 before. */
+  /** When gateway.open came, in ms since the epoch; NaN before. */
   openedAt: number;
   /** What it says that the stream has. */
   joined: readonly string[];
@@ -84,14 +86,15 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   if (typeof url !== 'function') endpoint(url);
   const request = options.fetch ?? ((input, init) => fetch(input, init));
 
-  const auto = !options.transport || options.transport === 'auto';
-  const preferred = auto
-    ? options.fetch || canStream()
+  const { transport: chosen = 'auto' } = options;
+  const auto = chosen === 'auto';
+  const preferred = !auto
+    ? chosen
+    : options.fetch || canStream()
       ? 'fetch'
       : typeof EventSource === 'function'
         ? 'eventsource'
-        : 'poll'
-    : (options.transport as Transport);
+        : 'poll';
   let transport: Transport = preferred;
   let mute = 0;
 
@@ -191,7 +194,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
       abort: new AbortController(),
       refreshed: refresh,
       asked: false,
-      openedAt: 0,
+      openedAt: Number.NaN,
       joined: [],
       plain: [],
     };
@@ -199,10 +202,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     if (!active) {
       const first = view.state.status === 'connecting' && !failures;
       tell(first ? 'connecting' : away(), reason, { error: view.state.error });
-    } else if (transport === 'poll') {
-      // An answer has its cursor with it, so there is nothing to overlap.
-      drop(active);
-      active = undefined;
+      if (attempt !== pending) return; // a listener has closed it, or begun anew
     }
     limit(attempt, openTimeout + (transport === 'poll' ? POLL : 0));
     run(attempt).catch((error) =>
@@ -216,7 +216,8 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   /** Ends an attempt that was not answered within so many ms. */
   function limit(attempt: Attempt, ms: number): void {
     clearTimeout(openTimer);
-    openTimer = setTimeout(() => fail(attempt, new TransportError('timeout', `no answer within ${ms} ms`)), ms);
+    const late = (): void => fail(attempt, new TransportError('timeout', `no answer within ${ms} ms`));
+    openTimer = setTimeout(late, Math.min(ms, LONGEST));
   }
 
   async function run(attempt: Attempt): Promise<never> {
@@ -225,10 +226,16 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     try {
       bearer = typeof token === 'function' ? await token({ refresh: attempt.refreshed, signal }) : token;
     } catch (cause) {
-      throw new TransportError('token', 'no token could be had', { cause });
+      throw new TransportError('token', 'no token', { cause });
     }
     const open = await load(transport);
     signal.throwIfAborted();
+    if (active && transport === 'poll') {
+      // An answer has its cursor with it, so there is nothing to overlap. One that a handler had come here is
+      // delivered to its end by now.
+      drop(active);
+      active = undefined;
+    }
     attempt.asked = true;
     if (active) {
       doubles = new Set();
@@ -303,11 +310,13 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
     const gaps = interrupted.filter((name) => attempt.plain.includes(name));
     interrupted = [];
     tell('live', '', { attempt: 0, open: data });
+    if (over) return;
     for (const channel of gaps) surface.gap({ channel, reason: 'no_history', from: '', to: '' });
-    if (!over) changed(); // what was wanted meanwhile
+    changed(); // what was wanted meanwhile
   }
 
   function deliver(attempt: Attempt, type: string, data: unknown, id: string): void {
+    if (over) return; // by a handler of what was held before it
     if (id) moved(id);
     const { channel, reason } = data as Notice;
     const unwanted = attempt.channels.includes(channel) && !view.channels.includes(channel);
@@ -340,13 +349,15 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
 
   function closed(attempt: Attempt, { reason, reconnect, retry }: Notice): void {
     if (!reconnect) {
-      refuse(new ApplicationError('revoked', `the gateway ended the connection: ${reason}`, { reason }));
+      refuse(new ApplicationError('revoked', `ended by the gateway: ${reason}`, { reason }));
       return;
     }
     const expired = reason === 'token_expired' && typeof token === 'function';
     if (expired) refresh = true;
-    const wait = expired ? 0 : retry;
-    if (leave(attempt)) later(reason, wait, null);
+    const alone = leave(attempt);
+    // Not for ever: the gateway's leeway may let in the same token again.
+    const wait = expired && failures < 2 ? 0 : retry;
+    if (alone) later(reason, wait, null);
     else if (active) change(wait); // the replacement is tried again
   }
 
@@ -359,9 +370,11 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
       return;
     }
     if (auto && !active) {
-      // A poll that fails says that it is not the streaming.
-      if (transport === 'poll') fresh();
-      else if (attempt.asked && error.code === 'timeout' && ++mute >= MUTE) transport = 'poll';
+      if (transport === 'poll') {
+        // That it fails says that it is not the streaming.
+        transport = preferred;
+        mute = 0;
+      } else if (attempt.asked && error.code === 'timeout' && ++mute >= MUTE) transport = 'poll';
     }
     const alone = leave(attempt);
     if (error instanceof ApplicationError) {
@@ -379,8 +392,7 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   /** Ends an attempt. Tells whether there is no other, so that somebody has to make one. */
   function leave(attempt: Attempt, failed = true): boolean {
     drop(attempt);
-    const lived = attempt.openedAt ? Date.now() - attempt.openedAt : 0;
-    if (lived > STEADY) failures = 0;
+    if (Date.now() - attempt.openedAt > STEADY) failures = 0;
     else if (failed) failures++;
     if (attempt === pending) {
       pending = undefined;
@@ -403,10 +415,11 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   function later(reason: string, wait: number | undefined, error: GatewayError | null): void {
     if (over) return;
     if (failures >= maxAttempts) {
-      refuse(new ApplicationError('attempts', `${failures} attempts failed, the last by ${reason}`, { cause: error }));
+      refuse(new ApplicationError('attempts', `${failures} attempts failed: ${reason}`, { cause: error }));
       return;
     }
-    const delay = wait ?? (failures === 0 && serverRetry !== undefined ? serverRetry : backoff());
+    const told = wait ?? (failures ? undefined : serverRetry);
+    const delay = Math.min(told ?? backoff(), LONGEST);
     retryTimer = setTimeout(() => begin(reason), delay);
     tell(away(), reason, { retryAt: Date.now() + delay, error });
   }
@@ -420,9 +433,11 @@ export function connect<Events extends EventMap<Events> = UntypedEvents>(
   function watch(): void {
     clearTimeout(watchTimer);
     if (!active) return;
-    const left = lastHeard + heartbeat * SILENCE - Date.now();
+    lastHeard = Math.min(lastHeard, Date.now()); // the clock may have been set back
+    const limit = heartbeat * SILENCE;
+    const left = lastHeard + limit - Date.now();
     if (left > 0) watchTimer = setTimeout(watch, left);
-    else fail(active, new TransportError('silent', `nothing came for ${heartbeat * SILENCE} ms`));
+    else fail(active, new TransportError('silent', `nothing came for ${limit} ms`));
   }
 
   function tell(status: Status, reason: string, more: Partial<ConnectionState> = {}): void {

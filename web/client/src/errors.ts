@@ -44,7 +44,7 @@ interface Details {
 /** What `onError`, `state.error` and iterators say; `kind` parts the two subclasses. */
 export abstract class GatewayError<Code extends string = TransportCode | ApplicationCode> extends Error {
   abstract readonly kind: 'transport' | 'application';
-  readonly code: Code;
+  declare readonly code: Code;
   /** The HTTP status, where there was one. */
   declare readonly status?: number;
   /** What the gateway says about it. */
@@ -58,8 +58,7 @@ export abstract class GatewayError<Code extends string = TransportCode | Applica
 
   constructor(code: Code, message: string, details?: Details) {
     super(message);
-    this.code = code;
-    Object.assign(this, details);
+    Object.assign(this, { code, ...details });
   }
 }
 

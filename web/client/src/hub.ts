@@ -51,6 +51,7 @@ export function createHub(
 ): Hub {
   const tabs = new Map<string, readonly string[]>();
   const watched = new Set<string>();
+  const silent = new Set<string>(); // tabs that did not answer: they may sleep
   const answers = new Map<string, (answer: Extract<Message, { kind: 'token' }>) => void>();
   const gone = new AbortController();
   let connection: Connection<UntypedEvents> | undefined;
@@ -67,7 +68,7 @@ export function createHub(
   async function lead(before = nowhere()): Promise<void> {
     stop();
     from = before;
-    const { held = [] } = await navigator.locks.query();
+    const { held = [] } = await navigator.locks.query().catch((): LockManagerSnapshot => ({}));
     if (gone.signal.aborted) return;
     const lock = tabLock(name);
     expected = new Set(held.flatMap((info) => (info.name?.startsWith(lock) ? [info.name.slice(lock.length)] : [])));
@@ -95,7 +96,13 @@ export function createHub(
     ends = [
       made.on('*', (event) => {
         const { channel } = event;
-        send({ kind: 'event', event, at: at(channel), shared: !subscribed.has(channel) });
+        const place = { at: at(channel), shared: !subscribed.has(channel) };
+        try {
+          send({ kind: 'event', event, ...place });
+        } catch {
+          // It cannot be copied: browsers do not copy what is thousands of levels deep.
+          send({ kind: 'gap', gap: { channel, reason: 'dropped', from: '', to: '' }, ...place });
+        }
       }),
       made.onGap((gap) => send({ kind: 'gap', gap, at: at(gap.channel), shared: !subscribed.has(gap.channel) })),
       made.onError((error) => {
@@ -160,6 +167,7 @@ export function createHub(
       const { tab, channels, at = {}, slept } = request;
       const before = tabs.get(tab) ?? [];
       tabs.set(tab, channels);
+      silent.delete(tab);
       watch(tab);
       if (expected) {
         reach(from, at);
@@ -182,19 +190,28 @@ export function createHub(
       report();
     } else if (request.kind === 'bye') {
       const known = tabs.delete(request.tab);
+      silent.delete(request.tab);
       if (known && tabs.size === 0 && !expected) empty?.();
       if (expected?.delete(request.tab) && expected.size === 0) start();
       else sync([]);
     } else if (request.kind === 'reconnect') connection?.reconnect();
     else if (request.kind === 'ping') {
-      if (request.awake && connection?.state.retryAt) connection.reconnect();
+      const { tab, awake } = request;
+      const channels = tabs.get(tab);
+      if (channels && tabs.delete(tab)) tabs.set(tab, channels); // as the newest: somebody looks at it
+      silent.delete(tab);
+      if (awake && connection?.state.retryAt) connection.reconnect();
       report();
     } else answers.get(request.question)?.(request);
   }
 
-  /** Asks one tab after another, the newest first: older ones may sleep. */
+  /**
+   * Asks one tab after another: the one that was looked at last first, as others may sleep, and last those that did
+   * not answer before. An attempt has time for two.
+   */
   async function token({ refresh, signal }: TokenRequest): Promise<string> {
-    for (const tab of [...tabs.keys()].reverse()) {
+    const asleep = (tab: string): number => Number(silent.has(tab));
+    for (const tab of [...tabs.keys()].reverse().sort((a, b) => asleep(a) - asleep(b))) {
       const question = crypto.randomUUID();
       const answer = await new Promise<Extract<Message, { kind: 'token' }> | undefined>((resolve) => {
         const late = setTimeout(resolve, TOKEN);
@@ -205,6 +222,7 @@ export function createHub(
         send({ kind: 'ask', tab, question, refresh });
       });
       answers.delete(question);
+      if (!answer) silent.add(tab);
       signal.throwIfAborted();
       if (answer?.value !== undefined) return answer.value;
       if (answer) throw new Error(answer.failure);

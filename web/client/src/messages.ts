@@ -23,7 +23,7 @@ export type Request =
   | { kind: 'bye'; tab: string }
   | { kind: 'reconnect' }
   /** Whoever holds the connection, answer; and do not wait, where somebody has just begun to look. */
-  | { kind: 'ping'; awake: boolean }
+  | { kind: 'ping'; tab: string; awake: boolean }
   | { kind: 'token'; question: string; value?: string; failure?: string };
 
 /** What the one who holds the connection tells the tabs. */

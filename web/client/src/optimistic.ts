@@ -128,6 +128,9 @@ export class OptimisticTimeoutError extends Error {
   override readonly name = 'OptimisticTimeoutError';
 }
 
+/** In ms, twelve days: timers of more than twice that fire at once. */
+const LONGEST = 2 ** 30;
+
 /** How many events wait at most for a state that is being loaded. */
 const BUFFER = 10_000;
 
@@ -187,7 +190,8 @@ export function createStore<State, Events extends EventMap<Events>>(
   options: Omit<OptimisticOptions<State, Events>, 'fetch'>,
   { stale = false, refresh, started, ended }: Partial<Origin> = {},
 ): OptimisticStore<State, Events> {
-  const { timeout = 10_000, eventId = randomId } = options;
+  const { eventId = randomId } = options;
+  const timeout = Math.min(options.timeout ?? 10_000, LONGEST);
   const { onTimeout = refresh ? 'refetch' : 'rollback' } = options;
   const reduce = options.reduce?.bind(options);
   const listeners = createListeners<OptimisticSnapshot<State>>();
@@ -384,7 +388,11 @@ export function createStore<State, Events extends EventMap<Events>>(
     },
   });
 
-  return { getSnapshot: () => snapshot, subscribe: listeners.add, run, refetch, load, attach };
+  const subscribe = (listener: (snapshot: OptimisticSnapshot<State>) => void): Unsubscribe =>
+    // A listener may have changed it again: those after it hear how it is, and not how it was.
+    listeners.add(() => listener(snapshot));
+
+  return { getSnapshot: () => snapshot, subscribe, run, refetch, load, attach };
 }
 
 /** `crypto.randomUUID` exists on secure pages alone. */

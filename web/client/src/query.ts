@@ -38,7 +38,7 @@ export interface Rule<Type, Event> {
   /**
    * The keys of everything that events of this rule can touch on a channel. They are invalidated when events
    * may be missing: after a gap, when the channel comes onto the stream (what was fetched before may be older than
-   * the first event), and when `keys` or `apply` throws.
+   * the first event), and when `keys` or `apply` throws. Where it throws itself, everything in the cache is.
    * @defaultValue `keys`, where these are the same for every event; else everything in the cache
    */
   all?: readonly QueryKey[] | ((channel: string) => readonly QueryKey[]) | undefined;
@@ -151,7 +151,12 @@ export function invalidationRules<Events extends EventMap<Events> = UntypedEvent
 
   function addAll({ keys, all }: Pick<AnyRule, 'keys' | 'all'>, channel: string): void {
     const touched = all ?? (typeof keys === 'function' ? [EVERYTHING] : keys);
-    for (const key of typeof touched === 'function' ? touched(channel) : touched) add(key);
+    try {
+      for (const key of typeof touched === 'function' ? touched(channel) : touched) add(key);
+    } catch (error) {
+      add(EVERYTHING); // for the rules after this one too
+      throw error; // to be reported
+    }
   }
 
   /** What a rule does with an event. */

@@ -50,6 +50,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
   let hub: Hub | undefined;
   let shared: SharedWorker | undefined;
   let joined = false; // the others may know of this tab
+  let alone = false;
   let announcing = false;
   let version = -1;
   let heard = false;
@@ -74,7 +75,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
 
   function send(message: Message): void {
     if (gone.signal.aborted) return;
-    bus.postMessage(message);
+    if (!alone) bus.postMessage(message);
     receive(message);
   }
 
@@ -182,7 +183,7 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
     clearTimeout(checkTimer);
     if (gone.signal.aborted || globalThis.document?.visibilityState === 'hidden') return;
     heard = false;
-    send({ kind: 'ping', awake });
+    send({ kind: 'ping', tab, awake });
     checkTimer = setTimeout(() => {
       if (!heard && !hub) contend({ steal: true });
       checkTimer = setTimeout(check, CHECK);
@@ -247,10 +248,12 @@ export function connectShared<Events extends EventMap<Events> = UntypedEvents>(
         checkTimer = setTimeout(check, ANSWER);
         return over;
       })
-      .catch((cause) => {
-        // As in a frame without an origin.
-        surface.error(new TransportError('protocol', 'the tabs cannot find each other', { cause }));
-        close();
+      .catch(() => {
+        if (gone.signal.aborted) return;
+        // The tabs cannot find each other, as in a frame without an origin, or where storage is forbidden.
+        alone = joined = true;
+        bus.close();
+        hub = createHub(name, address, rest, false, send);
       });
   }
   return view as unknown as Connection<Events>;

@@ -95,7 +95,7 @@ export function createSurface(fixed: readonly string[], buffer: number, backend:
       source: {
         on: on as Source<UntypedEvents>['on'],
         onGap: (handler) => held(feed.gap.add(handler)),
-        [Symbol.asyncIterator]: () => iterate(feed, buffer),
+        [Symbol.asyncIterator]: () => iterate(feed, buffer, state),
       },
     };
     return feed;
@@ -172,7 +172,8 @@ export function createSurface(fixed: readonly string[], buffer: number, backend:
       get cursor() {
         return backend.cursor();
       },
-      onState: states.add,
+      // A listener may have changed it again: those after it hear how it is, and not how it was.
+      onState: (listener) => states.add(() => listener(state)),
       onError: errors.add,
       channel: channel as Connection<UntypedEvents>['channel'],
       reconnect: backend.reconnect,
@@ -182,18 +183,20 @@ export function createSurface(fixed: readonly string[], buffer: number, backend:
 }
 
 // Section "Channels" of the gateway's README.
-const NAME = /^[\w.~@/+=-]+(:[\w.~@/+=-]+)*$/;
+const NAME = /^(?!.{256})[\w.~@/+=-]+(:[\w.~@/+=-]+)*$/;
 
 /** @throws TypeError where no channel can have this name: one bad name would have the whole connection refused */
 export function checkName(name: string): void {
-  if (name.length > 255 || !NAME.test(name)) {
+  if (!NAME.test(name)) {
     throw new TypeError(
-      `${JSON.stringify(name)} is no channel: allowed are 1 to 255 of A-Z a-z 0-9 ._~@/+=- in segments parted by ":"`,
+      `${JSON.stringify(name)} is no channel: allowed are 1 to 255 of A-Za-z0-9._~@/+=- in segments parted by ":"`,
     );
   }
 }
 
-function iterate(feed: Feed, buffer: number): AsyncIterableIterator<Event> {
+const DONE = { done: true, value: undefined } as const;
+
+function iterate(feed: Feed, buffer: number, { status, error }: ConnectionState): AsyncIterableIterator<Event> {
   const queue: Event[] = [];
   const readers: { resolve: (result: IteratorResult<Event>) => void; reject: (error: unknown) => void }[] = [];
   let over = false;
@@ -206,7 +209,7 @@ function iterate(feed: Feed, buffer: number): AsyncIterableIterator<Event> {
     failure = error;
     for (const reader of readers.splice(0)) {
       if (failure) reader.reject(failure);
-      else reader.resolve({ done: true, value: undefined });
+      else reader.resolve(DONE);
       failure = null; // is told once
     }
   };
@@ -217,6 +220,7 @@ function iterate(feed: Feed, buffer: number): AsyncIterableIterator<Event> {
     else end(new ApplicationError('overflow', `more than ${buffer} events wait for this loop`));
   });
   const offEnd = feed.ends.add(end);
+  if (status === 'closed' && !error) end(null); // for good
   return {
     [Symbol.asyncIterator]() {
       return this;
@@ -227,13 +231,13 @@ function iterate(feed: Feed, buffer: number): AsyncIterableIterator<Event> {
       const error = failure;
       failure = null;
       if (error) throw error;
-      if (over) return { done: true, value: undefined };
+      if (over) return DONE;
       return new Promise((resolve, reject) => readers.push({ resolve, reject }));
     },
     async return() {
       queue.length = 0;
       end(null);
-      return { done: true, value: undefined };
+      return DONE;
     },
   };
 }

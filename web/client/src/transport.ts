@@ -81,7 +81,7 @@ export async function send(subscription: Subscription, more: Record<string, stri
     : undefined;
   const { status } = response;
   const message = problem?.detail ?? `status ${status}`;
-  if (problem && status >= 400 && status < 500 && status !== 408 && status !== 429) {
+  if (problem && status < 500 && status !== 408 && status !== 429) {
     const code = ({ 400: 'malformed', 401: 'unauthorized', 403: 'forbidden' } as const)[status] ?? 'refused';
     throw new ApplicationError(code, message, { status, problem, channel: problem.channel });
   }
@@ -100,7 +100,7 @@ export function urlOf(
   const full = new URL(url);
   for (const channel of channels) full.searchParams.append('channel', channel);
   for (const [name, value] of Object.entries({ lastN, maxAge, ...more })) {
-    if (value !== undefined && value !== '') full.searchParams.set(name, String(value));
+    if ((value ?? '') !== '') full.searchParams.set(name, String(value));
   }
   return full.href;
 }

@@ -834,3 +834,100 @@ describe('polling', () => {
     expect(connection.state).toMatchObject({ status: 'live', open: { connection: 'k1' } });
   });
 });
+
+describe('what is meant to break it', () => {
+  test.each([
+    ['Retry-After', 1e9],
+    ['retry of gateway.close', 1e12],
+  ])('a %s of years is no timer that fires at once', async (what, long) => {
+    start();
+    const first = await gateway.request(1);
+    if (what === 'Retry-After') await first.json(503, {}, { 'Retry-After': String(long) });
+    else await (await first.open()).close('draining', { retry: long });
+    await pass(60_000);
+    await gateway.request(1);
+  });
+
+  test('openTimeout: Infinity waits', async () => {
+    start({ openTimeout: Number.POSITIVE_INFINITY });
+    await gateway.request(1);
+    await pass(60_000);
+    await (await gateway.request(1)).open();
+    expect(statuses()).toEqual(['live']);
+  });
+
+  test('closed by a handler of an event that had waited for another stream, it delivers no more', async () => {
+    start();
+    const first = await (await gateway.request(1)).open();
+    connection.channel('b').subscribe();
+    await pass(20);
+    await first.event('a', 1);
+    await first.event('a', 2);
+    connection.on('*', () => connection.close());
+    await (await gateway.request(2)).fail();
+    expect(got).toEqual(['a1']);
+    expect(connection.cursor).toBe('c1');
+  });
+
+  test('closed by a listener of its state, it does not go on with the attempt', async () => {
+    const token = vi.fn(() => 't');
+    start({ token });
+    await (await gateway.request(1)).fail();
+    connection.onState(({ retryAt }) => retryAt === null && connection.close());
+    await pass(250);
+    expect(connection.state.status).toBe('closed');
+    expect(token).toHaveBeenCalledTimes(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test('the last that each listener hears of the state is how it is', async () => {
+    connection = connect(URL_, { fetch: gateway.fetch, channels: ['a'] });
+    connection.onState(({ status }) => status === 'live' && connection.close());
+    connection.onState((state) => states.push(state));
+    await (await gateway.request(1)).open();
+    expect(states.at(-1)).toBe(connection.state);
+    expect(connection.state.status).toBe('closed');
+  });
+
+  test('a handler that reconnects gets nothing of a poll twice', async () => {
+    start({ transport: 'poll' });
+    let once = true;
+    connection.on('*', () => {
+      if (once) connection.reconnect();
+      once = false;
+    });
+    const event = (n: number) => ({ channel: 'a', event_id: `e${n}`, type: 't', timestamp: 'T', data: n });
+    await (await gateway.request(1)).json(200, { events: [event(1), event(2)], gaps: [], cursor: 'c2' });
+    expect(got).toEqual(['a1', 'a2']);
+    expect(gateway.requests.at(-1)?.cursor).toBe('c2');
+    expect(gateway.requests.filter(({ aborted }) => !aborted).length).toBeLessThanOrEqual(2);
+  });
+
+  test('maxAttempts counts on while it tries streams and polls in turn', async () => {
+    start({ maxAttempts: 6 });
+    await pass(600_000);
+    expect(connection.state).toMatchObject({ status: 'closed', reason: 'attempts' });
+    expect(gateway.requests.length).toBe(6);
+  });
+
+  test('a loop over what is closed already ends', async () => {
+    start({ signal: AbortSignal.abort() });
+    for await (const _ of connection) throw new Error('nothing can come');
+    for await (const _ of connection.channel('b')) throw new Error('nothing can come');
+  });
+
+  test('a clock that is set back hides no dead stream', async () => {
+    start();
+    await (await gateway.request(1)).open({ heartbeat: 10_000 });
+    vi.setSystemTime(Date.now() - 3_600_000);
+    await pass(50_000);
+    expect(errors).toMatchObject([{ code: 'silent' }]);
+  });
+
+  test('a token function that has but one expired token makes no loop', async () => {
+    start({ token: () => 'old' });
+    for (let n = 1; n <= 2; n++) await (await (await gateway.request(n)).open()).close('token_expired');
+    expect(connection.state).toMatchObject({ status: 'reconnecting', reason: 'token_expired' });
+    expect(connection.state.retryAt).toBeGreaterThan(Date.now());
+  });
+});

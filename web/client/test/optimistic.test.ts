@@ -504,3 +504,22 @@ test('ids of events are random, and need no secure page', async () => {
   }
   expect(ids.size).toBe(100);
 });
+
+test('the last that each listener hears of the store is how it is', async () => {
+  const store = createOptimistic<number>({ initial: 0 });
+  const run = () => store.run({ apply: (n) => n + 1, send: () => new Promise(() => {}) });
+  store.subscribe(({ state }) => {
+    if (state === 1) run();
+  });
+  const seen: number[] = [];
+  store.subscribe(({ state }) => seen.push(state));
+  run();
+  expect(seen.at(-1)).toBe(2);
+});
+
+test('timeout: Infinity waits', async () => {
+  const store = createOptimistic<number>({ initial: 0, timeout: Number.POSITIVE_INFINITY });
+  store.run({ apply: (n) => n + 1, send: () => new Promise(() => {}) }).catch(() => {});
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(store.getSnapshot().state).toBe(1);
+});

@@ -416,6 +416,26 @@ describe('apply', () => {
   });
 });
 
+test('a rule that cannot say what a gap touches keeps the others from nothing', async () => {
+  const report = vi.fn();
+  vi.stubGlobal('reportError', report);
+  const it = setup([
+    {
+      ...POSTS,
+      type: 'post',
+      all: () => {
+        throw new Error('broken');
+      },
+    },
+    { type: 'comment', keys: [['comments']] },
+  ]);
+  it.fake.gap('posts');
+  await settle();
+  expect(report).toHaveBeenCalledOnce();
+  expect(it.invalidated).toEqual([[]]);
+  vi.unstubAllGlobals();
+});
+
 test('rules know the events of their type', () => {
   const client = new QueryCore();
   invalidationRules<Events>(client, [

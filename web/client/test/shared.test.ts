@@ -251,6 +251,65 @@ describe('tabs', () => {
     expect(a.state.status).toBe('live');
     a.close();
   });
+
+  test('have their own connections where the browser forbids locks with the storage', async () => {
+    const visit = browser.visit.bind(browser);
+    browser.visit = () => {
+      const owner = visit();
+      const no = (): Promise<never> => Promise.reject(new DOMException('no', 'SecurityError'));
+      vi.stubGlobal('navigator', { locks: { request: no, query: no }, onLine: true });
+      return owner;
+    };
+    const a = await open(['x', 'plain']);
+    const b = await open(['x', 'plain']);
+    gateway.publish('x');
+    gateway.publish('plain');
+    await pass(10);
+    expect([a.got, b.got]).toEqual([
+      ['x1', 'plain1'],
+      ['x1', 'plain1'],
+    ]);
+    expect(gateway.open).toBe(2);
+    a.connection.close();
+    await pass(10);
+    expect(gateway.open).toBe(1);
+  });
+
+  test('are told of a gap where the browser cannot copy an event, as one that is too deep', async () => {
+    const a = await open(['x']);
+    const b = await open(['x']);
+    const copy = globalThis.structuredClone;
+    vi.stubGlobal('structuredClone', (value: { kind: string; event?: { data: unknown } }) => {
+      if (value.event?.data === 2) throw new RangeError('Maximum call stack size exceeded');
+      return copy(value);
+    });
+    for (let n = 1; n <= 3; n++) gateway.publish('x');
+    await pass(10);
+    expect([a.got, a.gaps]).toEqual([['x1', 'x3'], ['x dropped']]);
+    expect([b.got, b.gaps]).toEqual([['x1', 'x3'], ['x dropped']]);
+  });
+
+  test('are all asked for a token in the end, however many sleep', async () => {
+    browser.visit();
+    const names = ['one', 'two', 'three', 'four', 'five', 'six'];
+    let asked: string[] = [];
+    const hub = createHub('name', 'http://gateway.test/v1/events', { fetch: gateway.fetch }, true, (report) => {
+      if (report.kind !== 'ask') return;
+      asked.push(report.tab);
+      if (report.tab === 'one') hub.receive({ kind: 'token', question: report.question, value: 't' });
+    });
+    for (const tab of names) void navigator.locks.request(tabLock('name', tab), () => new Promise(() => {}));
+    await pass(0);
+    for (const tab of names) hub.receive({ kind: 'want', tab, channels: ['x'] });
+    await pass(60_000);
+    expect(gateway.tokens).toEqual(['Bearer t']);
+    asked = [];
+    hub.receive({ kind: 'ping', tab: 'two', awake: true }); // somebody looks at it
+    hub.receive({ kind: 'reconnect' });
+    await pass(10);
+    expect(asked).toEqual(['two']);
+    hub.close();
+  });
 });
 
 // Tabs come, go and crash, streams break off, and events are published all the while: every tab has an

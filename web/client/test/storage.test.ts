@@ -10,6 +10,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   page = new EventTarget();
   vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+  vi.stubGlobal('removeEventListener', page.removeEventListener.bind(page));
 });
 
 afterEach(() => {
@@ -26,7 +27,11 @@ test('a page that is loaded again continues where it was', async () => {
   const gateway = new FakeGateway();
   const storage = memory();
   const load = () =>
-    connect(url, { fetch: gateway.fetch, channels: ['a'], store: cursorStore(storage, { url, channels: ['a'] }) });
+    connect(url, {
+      fetch: gateway.fetch,
+      channels: ['a'],
+      store: cursorStore(() => storage, { url, channels: ['a'] }),
+    });
   const before = load();
   const request = await (await (await gateway.request(1)).open()).event('a', 1);
   await request.event('a', 2);
@@ -59,4 +64,27 @@ test('a storage that is forbidden does nothing', async () => {
   expect(store.get()).toBeUndefined();
   store.set('c1');
   await pass(1000);
+});
+
+test('a storage that may not even be looked at does nothing', () => {
+  const store = cursorStore(
+    () => {
+      throw new DOMException('no', 'SecurityError');
+    },
+    { url },
+  );
+  expect(store.get()).toBeUndefined();
+});
+
+test('a store with nothing to write does not listen to the page', async () => {
+  const add = vi.spyOn(page, 'addEventListener');
+  vi.stubGlobal('addEventListener', page.addEventListener.bind(page));
+  const remove = vi.fn(page.removeEventListener.bind(page));
+  vi.stubGlobal('removeEventListener', remove);
+  const store = cursorStore(memory(), { url });
+  expect(add).not.toHaveBeenCalled();
+  store.set('c1');
+  store.set('c2');
+  await pass(1000);
+  expect([add.mock.calls.length, remove.mock.calls.length]).toEqual([1, 1]);
 });
