@@ -60,7 +60,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("--replicas is %d: allowed is 1 or more", *replicas)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", *addr)
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use: name another address with --addr, such as --addr 127.0.0.1:3001", *addr)
+	} else if err != nil {
 		return fmt.Errorf("listen on --addr: %w", err)
 	}
 	defer listener.Close()

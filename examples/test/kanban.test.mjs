@@ -147,5 +147,6 @@ describe('kanban in a browser', { timeout: 2 * DEADLINE }, () => {
     await carol.statusIs('closed');
     await carol.page.getByText('carol is not in this project').waitFor();
     assert.deepEqual(await shown(carol), []);
+    await carol.page.locator('main[inert]').waitFor(); // nothing is offered that would be refused
   });
 });

@@ -69,7 +69,7 @@ describe('pages', { timeout: 4 * DEADLINE }, () => {
     await page.locator('#post').getByText('Shown').waitFor();
     await settled('the post that is shown', ++list, ++post);
     await ask(url, 'POST', '/api/posts/p1/like');
-    await page.locator('#post').getByText('1 likes').waitFor();
+    await page.locator('#post').getByText('1 like', { exact: true }).waitFor();
     await settled('an event with data', list, post);
     await ask(url, 'POST', '/api/import');
     await page.locator('#list').getByText('Imported 22').waitFor();
@@ -123,11 +123,15 @@ describe('pages', { timeout: 4 * DEADLINE }, () => {
     await first.page.getByText('You have lost team:red').waitFor();
     await second.page.getByRole('button', { name: 'Sign out' }).click();
     for (const window of [first, second]) {
-      await window.page.getByText('You are signed out: signed out by support.').waitFor();
+      await window.page.getByText('Your session has ended: signed out by support.').waitFor();
       await window.statusIs('closed');
+      await window.page.locator('main[inert]').waitFor();
     }
     await first.page.getByRole('button', { name: 'Sign in again' }).click();
-    for (const window of [first, second]) await window.statusIs('live');
+    for (const window of [first, second]) {
+      await window.statusIs('live');
+      assert.equal(await window.page.locator('main[inert]').count(), 0);
+    }
     assert.equal(await open_(), 1, 'connections of two tabs');
   });
 });

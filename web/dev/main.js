@@ -216,19 +216,28 @@ async function askInfo() {
   drawCommands();
 }
 
-/** The commands name a task id that is still free, so that each of them adds a task. */
+/**
+ * The first free id of a task after another.
+ * @param {number} n
+ */
+function freeAfter(n) {
+  do n++;
+  while (board.tasks.has(`t${n}`) || board.deleted.has(`t${n}`));
+  return n;
+}
+
+/** The commands name task ids that are still free, each its own, so that each of them adds a task. */
 function drawCommands() {
   if (!info) return;
-  let n = 1;
-  while (board.tasks.has(`t${n}`) || board.deleted.has(`t${n}`)) n++;
+  const plain = freeAfter(0);
   const cli = `redis-cli${isLoopback(`http://${info.host}`) ? '' : ` -h ${info.host}`} -p ${info.port}`;
-  const payload = (/** @type {string} */ title) =>
+  const payload = (/** @type {number} */ n, /** @type {string} */ title) =>
     `'${JSON.stringify({ type: 'task_created', data: { id: `t${n}`, title, status: 'todo' } })}'`;
   const commands = [
-    { title: 'Publish, the simple way', command: `${cli} PUBLISH ${CHANNEL} ${payload('from PUBLISH')}` },
+    { title: 'Publish, the simple way', command: `${cli} PUBLISH ${CHANNEL} ${payload(plain, 'from PUBLISH')}` },
     {
       title: 'Publish reliably, in one round trip',
-      command: `${cli} FCALL gateway_publish 1 ${info.prefix}:${CHANNEL} ${payload('from redis-cli')}`,
+      command: `${cli} FCALL gateway_publish 1 ${info.prefix}:${CHANNEL} ${payload(freeAfter(plain), 'from redis-cli')}`,
     },
     { title: 'Subscribe', command: `curl -N '${gateway.base}/v1/events?channel=${CHANNEL}'` },
   ];

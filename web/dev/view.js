@@ -111,6 +111,7 @@ export class BoardView {
       this.#cards.set(task.id, card);
     }
     setText(card.title, titleOf(task));
+    card.title.title = titleOf(task); // a long one is cut
     setText(card.assignee, task.assignee);
     card.assignee.dataset.initial = [...task.assignee][0]?.toUpperCase() ?? '';
     card.assignee.style.setProperty('--hue', String(hueOf(task.assignee)));

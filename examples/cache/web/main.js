@@ -66,7 +66,7 @@ function showPost(post) {
       'p',
       { className: 'item', 'data-likes': likes },
       el('span', {}, title),
-      el('span', { className: 'tag' }, `${likes} likes`),
+      el('span', { className: 'tag' }, `${likes} ${likes === 1 ? 'like' : 'likes'}`),
     ),
     el(
       'div',

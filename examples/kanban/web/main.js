@@ -59,6 +59,7 @@ byId('composer').onsubmit = act(({ target }) => {
 connection.onError((error) => {
   if (error.kind !== 'application') return;
   detach();
+  document.querySelector('main').inert = true; // what would be refused is not offered
   byId('banner').hidden = false;
   byId('banner').textContent =
     error.code === 'forbidden' ? `${me} is not in this project. Become somebody else above.` : error.message;

@@ -42,7 +42,8 @@ connection.onState(({ status, error, open }) => {
   );
   const out = status === 'closed' && error?.code === 'revoked';
   byId('signed-out').hidden = !out;
-  if (out) byId('signed-out').firstElementChild.textContent = `You are signed out: ${error.reason}.`;
+  document.querySelector('main').inert = out;
+  if (out) byId('signed-out').firstElementChild.textContent = `Your session has ended: ${error.reason}.`;
 });
 byId('sign-in').onclick = () => connection.reconnect(); // which asks for a new token
 
