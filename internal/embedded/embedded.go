@@ -30,7 +30,18 @@ func Start(addr string) (*Server, error) {
 		}
 	}
 	mini.ClockTTL(true) // keys expire with the clock, as everywhere else
+	mini.Server().SetPreHook(refuseDocs)
 	return &Server{mini: mini, client: redis.NewClient(&redis.Options{Addr: mini.Addr(), Protocol: 2, DisableIdentity: true})}, nil
+}
+
+// refuseDocs answers COMMAND DOCS like a Redis before 7. miniredis answers with
+// the table of COMMAND, at which an interactive redis-cli aborts.
+func refuseDocs(c *server.Peer, command string, args ...string) bool {
+	if command != "COMMAND" || len(args) == 0 || !strings.EqualFold(args[0], "DOCS") {
+		return false
+	}
+	c.WriteError("ERR unknown subcommand 'DOCS'. Try COMMAND HELP.")
+	return true
 }
 
 // Addr returns host and port.

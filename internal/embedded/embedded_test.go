@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -59,5 +60,27 @@ func TestStartTakesAnotherPortWhereItsOwnIsTaken(t *testing.T) {
 	defer b.Close()
 	if a.Addr() == b.Addr() {
 		t.Error("two servers on one port")
+	}
+}
+
+// An interactive redis-cli asks for the documentation of all commands, and
+// aborts where the answer is none.
+func TestInteractiveClient(t *testing.T) {
+	s, err := Start("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	cli := exec.Command("redis-cli", "-h", host, "-p", port)
+	cli.Stdin = strings.NewReader("COMMAND DOCS\nSET a b\nGET a\n")
+	out, err := cli.CombinedOutput()
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "b") {
+		t.Errorf("redis-cli: %v\n%s", err, out)
+	}
+	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	defer client.Close()
+	if err := client.Do(t.Context(), "command", "docs").Err(); err == nil {
+		t.Error("COMMAND DOCS is answered with something")
 	}
 }
