@@ -25,6 +25,8 @@ PACKAGES     = $(shell go list ./... | grep -v /node_modules/)
 UNIT         = $(filter-out %/test/interop %/test/integration %/test/integration/harness %/test/integration/chaos,$(PACKAGES))
 # Integration tests wait more than they compute.
 INTEGRATION  = go test -race -count=1 -parallel 8 -timeout 15m ./test/integration/...
+# go test keeps to itself what tests say that pass: what they measured is here.
+FIGURES      = $(CURDIR)/dist/figures
 
 .DEFAULT_GOAL := help
 
@@ -69,7 +71,9 @@ unit: ## unit tests only
 
 .PHONY: integration
 integration: deps ## tests of the built gateway against a real Redis only
-	$(INTEGRATION)
+	@mkdir -p dist && rm -f $(FIGURES)
+	FIGURES=$(FIGURES) $(INTEGRATION)
+	@cat $(FIGURES)
 
 # A module of its own. The second run has the types of the oldest Kubernetes.
 .PHONY: chart
@@ -88,7 +92,9 @@ docs: helm-golden ## write what is generated in docs/ and helm/README.md anew
 
 .PHONY: deploy
 deploy: deps ## carry out the Dockerfile, without Docker, and check deploy/compose, alerts, dashboard and runbook
-	cd test/deploy && go test -count=1 ./...
+	@mkdir -p dist && rm -f $(FIGURES)
+	cd test/deploy && FIGURES=$(FIGURES) go test -count=1 ./...
+	@cat $(FIGURES)
 
 # Apart from make test: these need a browser and npm packages.
 .PHONY: interop

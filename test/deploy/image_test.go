@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"debug/elf"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func TestImage(t *testing.T) {
 	binary := filepath.Join(root, "gateway")
 	info, err := os.Stat(binary)
 	must(t, err)
-	t.Logf("the binary has %.1f MiB", float64(info.Size())/(1<<20))
+	figure(t, fmt.Sprintf("the binary has %.1f MiB", float64(info.Size())/(1<<20)))
 	if info.Size() > 40<<20 {
 		t.Errorf("the binary has %d bytes: what did it take in?", info.Size())
 	}
@@ -220,5 +221,14 @@ func TestImageByDocker(t *testing.T) {
 		name+":"+version, "version", "--json").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"version":"v1.2.3","commit":"0123abc","dirty":false,"date":"2026-11-01T00:00:00Z"`) {
 		t.Errorf("gateway version --json in the image: %v: %s", err, out)
+	}
+}
+
+// figure says what was measured, also in the file that make prints at the end.
+func figure(t *testing.T, text string) {
+	t.Helper()
+	t.Log(text)
+	if path := os.Getenv("FIGURES"); path != "" {
+		must(t, os.WriteFile(path, []byte(t.Name()+": "+text+"\n"), 0o644))
 	}
 }

@@ -33,7 +33,7 @@ func TestBoardOfManyUsers(t *testing.T) {
 	if r.Lost+r.Repeated+r.Disordered+r.Foreign+r.Gaps > 0 || r.Failed > 0 || r.Delivered != users*r.Published || r.Published < rate {
 		t.Errorf("%d of %d events were delivered to %d users: %+v", r.Delivered, r.Published, users, r.Tally)
 	}
-	t.Logf("%d users on one board, %d changes a second: %d deliveries, from publishing to reading p50 %v, p99 %v, p99.9 %v, at most %v",
+	harness.Figure(t, "%d users on one board, %d changes a second: %d deliveries, from publishing to reading p50 %v, p99 %v, p99.9 %v, at most %v",
 		users, rate, r.Delivered, r.Latency.Quantile(0.5), r.Latency.Quantile(0.99), r.Latency.Quantile(0.999), r.Latency.Max())
 }
 

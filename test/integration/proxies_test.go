@@ -265,7 +265,7 @@ func TestNginxLeavesAReplicaThatDrains(t *testing.T) {
 		t.Fatalf("%d clients moved, want the %d of the replica", len(away), had)
 	}
 	slices.Sort(away)
-	t.Logf("%d of %d clients moved over a drain of %v: away %v in the median, %v at most", had, clients, drain, away[len(away)/2], away[len(away)-1])
+	harness.Figure(t, "%d of %d clients moved over a drain of %v: away %v in the median, %v at most", had, clients, drain, away[len(away)/2], away[len(away)-1])
 
 	must(t, f.replicas[1].Process().Signal(syscall.SIGTERM))
 	must(t, f.replicas[1].WaitStatus(harness.NotReady))

@@ -84,7 +84,7 @@ func TestRollingUpdate(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d events to each of %d clients, none lost, doubled or reordered; peak %d reconnects/s of %d clients over %d drains of %v (%d in all); a replica that drops its streams at once has %d in one moment",
+	harness.Figure(t, "%d events to each of %d clients, none lost, doubled or reordered; peak %d reconnects/s of %d clients over %d drains of %v (%d in all); a replica that drops its streams at once has %d in one moment",
 		2*last, clients, peak(back, time.Second), clients, replicas, drain, len(back), atOnce)
 }
 

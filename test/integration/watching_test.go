@@ -209,7 +209,7 @@ func TestWatching(t *testing.T) {
 		fmt.Fprintf(w, "%s\t%s\t%.1f\t\t%s\n", a.Name, a.Labels["severity"], float64(longest)/2, last)
 	}
 	must(t, w.Flush())
-	t.Logf("\n%s", table.String())
+	harness.Figure(t, "\n%s", table.String())
 	for _, name := range []string{
 		"GatewayWithoutRedis", "GatewayRedisLinksMissing", "GatewayEventsLost", "GatewayReplicaDown",
 		"GatewayPlainRejected", "GatewayFull", "GatewayNearlyFull", "GatewayWebhookFails", "GatewayWebhookCircuitOpen", "GatewayTokensUnverified",
