@@ -120,6 +120,9 @@ func (r *reader) read(heard map[position]bool) {
 	r.items = r.arranged()
 	for i, it := range r.items {
 		r.index = i
+		if r.twin(it) {
+			return
+		}
 		switch it.what {
 		case opened:
 			r.opened(it)
@@ -139,6 +142,25 @@ func (r *reader) read(heard map[position]bool) {
 		}
 	}
 	r.untold(heard)
+}
+
+// twin tells whether an item shows that two masters took the same event in the
+// same millisecond: number and millisecond do not tell which of the two the
+// client has had, so its story cannot be judged from there on.
+func (r *reader) twin(it item) bool {
+	if !r.begun || !r.forksAt(it.when) {
+		return false
+	}
+	other := func(p position) bool { return r.exact && p.ms == r.last.ms && p != r.last }
+	switch it.what {
+	case opened:
+		return other(it.to)
+	case gap:
+		return other(it.from)
+	default:
+		first, twice := r.sawAt[it.n]
+		return twice && first.ms == it.ms
+	}
 }
 
 // arranged puts the gaps of polls, which come apart from the events, where

@@ -112,6 +112,8 @@ func TestProve(t *testing.T) {
 		{"lost and more", failedOver, flush, []*story{told(starts(0), sees(1), gapped("lost", 1, 4), sees(5))}, []kindOfViolation{gapTooWide}},
 		{"lost and more, while there were two masters", failedOver, []played{{loses: true, forks: true, begin: flush[0].begin, end: flush[0].end}},
 			[]*story{told(starts(0), sees(1), gapped("lost", 1, 4), sees(5))}, nil},
+		{"of two masters, which took an event in one millisecond, the other's", failedOver, []played{{loses: true, forks: true, begin: flush[0].begin, end: flush[0].end}},
+			[]*story{told(starts(0), sees(1), sees(2), item{what: opened, to: position{2, 7}}, sees(5))}, nil},
 		{"published again", &truth{stream: []entry{{at: at(1), n: 1}, {at: at(7), prev: at(1), n: 2}}, acks: []ack{{n: 1, at: at(1)}, {n: 2, at: at(7)}}}, flush,
 			[]*story{told(starts(0), sees(1), sees(2), item{what: event, n: 2, ms: 7})}, nil},
 
